@@ -1,0 +1,139 @@
+"""filban.toml: what a team writes down once. Standard library only.
+
+    dsn = "service=news"                 # or [servers.NAME] dsn = "…"
+    [check]
+    fail_on = "critical"
+    ignore = ["index.unused:public.articles_old_idx"]
+    [check.thresholds]
+    long_transaction_seconds = 300
+
+Unknown keys are errors: a misspelt setting that is silently ignored is worse than none.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filban.errors import ConfigError
+from filban.finding import Ignore, Severity
+
+FILE_NAME = "filban.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckConfig:
+    fail_on: Severity = Severity.critical
+    ignore: tuple[Ignore, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What filban.toml says; the defaults where it says nothing. `path` is None without a file."""
+
+    path: Path | None = None
+    dsn: str | None = None
+    servers: Mapping[str, str] = field(default_factory=dict)
+    check: CheckConfig = field(default_factory=CheckConfig)
+
+    def dsn_of(self, name: str | None) -> str | None:
+        """A server's DSN by its name in [servers], else the name itself, else the default."""
+        if name is None:
+            return self.dsn
+        return self.servers.get(name, name)
+
+
+def find(start: Path | None = None) -> Path | None:
+    """$FILBAN_CONFIG, else the nearest filban.toml from `start` upwards."""
+    explicit = os.environ.get("FILBAN_CONFIG")
+    if explicit:
+        return Path(explicit)
+    here = (start or Path.cwd()).resolve()
+    return next((d / FILE_NAME for d in (here, *here.parents) if (d / FILE_NAME).is_file()), None)
+
+
+def load(path: Path | None = None) -> Config:
+    """Read `path`, or the file that `find` finds, or nothing. Raises ConfigError."""
+    path = path or find()
+    if path is None:
+        return Config()
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return _config(path, document)
+
+
+def _config(path: Path, document: Mapping[str, Any]) -> Config:
+    _known(path, "", document, ("dsn", "servers", "check"))
+    servers = _table(path, document, "servers")
+    return Config(
+        path=path,
+        dsn=_text(path, "dsn", document["dsn"]) if "dsn" in document else None,
+        servers={name: _server(path, name, value) for name, value in servers.items()},
+        check=_check(path, _table(path, document, "check")),
+    )
+
+
+def _server(path: Path, name: str, value: object) -> str:
+    if isinstance(value, dict):
+        _known(path, f"servers.{name}", value, ("dsn",))
+        value = value.get("dsn")
+    return _text(path, f"servers.{name}.dsn", value)
+
+
+def _check(path: Path, table: Mapping[str, Any]) -> CheckConfig:
+    _known(path, "check", table, ("fail_on", "ignore", "thresholds"))
+    ignore = table.get("ignore", [])
+    if not isinstance(ignore, list):
+        raise _wrong(path, "check.ignore", "a list of CODE or CODE:SUBJECT")
+    thresholds = _table(path, table, "thresholds")
+    for name, value in thresholds.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _wrong(path, f"check.thresholds.{name}", "a number")
+    return CheckConfig(
+        fail_on=severity(_text(path, "check.fail_on", table.get("fail_on", "critical"))),
+        ignore=tuple(Ignore.parse(_text(path, "check.ignore", i)) for i in ignore),
+        thresholds=thresholds,
+    )
+
+
+def severity(text: str) -> Severity:
+    """A severity by its name. Raises ConfigError that lists the names."""
+    try:
+        return Severity[text.strip().lower()]
+    except KeyError:
+        names = ", ".join(str(s) for s in sorted(Severity, reverse=True))
+        raise ConfigError(f'"{text}" is not a severity', hint=f"one of: {names}") from None
+
+
+def _known(path: Path, where: str, table: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    for key in table:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            full = f"{where}.{key}" if where else key
+            hint = f'did you mean "{near[0]}"?' if near else "known here: " + ", ".join(names)
+            raise ConfigError(f'{path}: unknown key "{full}"', hint=hint)
+
+
+def _table(path: Path, table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise _wrong(path, key, "a table")
+    return value
+
+
+def _text(path: Path, key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong(path, key, "a text")
+    return value
+
+
+def _wrong(path: Path, key: str, wanted: str) -> ConfigError:
+    return ConfigError(f'{path}: "{key}" must be {wanted}')
