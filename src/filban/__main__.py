@@ -1,0 +1,5 @@
+"""`python -m filban`."""
+
+from filban.cli import main
+
+main()

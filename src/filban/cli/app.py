@@ -1,0 +1,61 @@
+"""The commands, put together; each stands in a module of its own."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from filban import __version__
+from filban.cli import check, demo
+from filban.cli.common import fail, quiet_pipe
+from filban.errors import FilbanError, Interrupted
+
+app = typer.Typer(
+    name="filban",
+    help="Takes the PostgreSQL behind a Python service to production and proves each step.\n\n"
+    "Exit codes: 0 fine; 1 findings at or above --fail-on, or not good; 2 usage, connection or "
+    "environment; 3 interrupted and cleaned up.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"filban {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which one.")
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+check.register(app)
+demo.register(app)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; every ending becomes an exit code, every error of ours a sentence."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with quiet_pipe():
+        try:
+            result = app(arguments, standalone_mode=False)
+        except FilbanError as error:
+            return fail(error, as_json="--json" in arguments)
+        except click.ClickException as error:
+            error.show()
+            return 2
+        except (click.Abort, KeyboardInterrupt):
+            return fail(Interrupted("interrupted"))
+        return result if isinstance(result, int) else 0
+    return 0

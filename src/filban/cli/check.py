@@ -1,0 +1,113 @@
+"""`filban check`: what is wrong now."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from filban import config
+from filban.cli.common import (
+    ConfigOption,
+    DsnArgument,
+    DsnOption,
+    JsonOption,
+    err,
+    out,
+    run_async,
+    target,
+    write_json,
+)
+from filban.finding import Ignore, Report, Severity
+from filban.flows.check import CHECKS, run_check
+from filban.errors import UsageError
+from filban.render import html, terminal
+
+
+class FailOn(str, Enum):
+    """From which severity on the command ends with 1."""
+
+    critical = "critical"
+    warning = "warning"
+    info = "info"
+    never = "never"
+
+
+EPILOG = """[bold]Examples[/bold]
+
+filban check postgresql://app@db.example:5432/news
+
+filban check service=news --fail-on warning --ignore index.unused:public.old_idx --json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check", epilog=EPILOG)(check)
+
+
+def check(
+    dsn: DsnArgument = None,
+    dsn_option: DsnOption = None,
+    as_json: JsonOption = False,
+    html_file: Annotated[
+        Path | None,
+        typer.Option("--html", help="Also write a self-contained page.", show_default=False),
+    ] = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(
+            "--fail-on", help="End with 1 from this severity on [default: critical].",
+            show_default=False,
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ignore", metavar="CODE[:SUBJECT]", help="Leave findings out; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    facts: Annotated[bool, typer.Option("--facts", help="Show the facts as well.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every finding in full, however many.")
+    ] = False,
+    config_file: ConfigOption = None,
+) -> int:
+    """What is wrong now: verdicts, worst first, each with evidence and the fix to paste.
+
+    Reads only; needs no superuser and no extension. What the role may not see is said.
+    """
+    settings = config.load(config_file)
+    rules = [*settings.check.ignore, *(_ignore(text) for text in ignore or ())]
+    where = target(dsn, dsn_option, settings)
+    report = run_async(
+        lambda: run_check(where, ignore=rules, thresholds=settings.check.thresholds)
+    )
+    if html_file is not None:
+        html.write(report, html_file)
+    if as_json:
+        write_json(report)
+    else:
+        terminal.print_report(out, report, facts=facts, everything=everything)
+    if html_file is not None:
+        err.print(f"wrote {html_file}", soft_wrap=True)
+    return _exit_code(report, fail_on or FailOn(str(settings.check.fail_on)))
+
+
+def _exit_code(report: Report, fail_on: FailOn) -> int:
+    worst = report.worst()
+    if worst is None or fail_on is FailOn.never:
+        return 0
+    return 1 if worst >= Severity[fail_on.value] else 0
+
+
+def _ignore(text: str) -> Ignore:
+    rule = Ignore.parse(text)
+    known = {code for check in CHECKS for code in check.codes}
+    if rule.code not in known:
+        raise UsageError(
+            f'--ignore: there is no finding "{rule.code}"', hint="known: " + ", ".join(sorted(known))
+        )
+    return rule

@@ -1,0 +1,119 @@
+"""What every command shares: where the DSN comes from, how it runs, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from filban import config, pg
+from filban.errors import FilbanError, Interrupted
+from filban.render.json import dumps
+from filban.render.terminal import clean
+
+Result = TypeVar("Result")
+
+err = Console(stderr=True, highlight=False)
+out = Console(highlight=False)
+
+DsnArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[DSN]",
+        help="A connection string as psql takes it (URI, keywords or a database name), "
+        "or a server's name from filban.toml.",
+        show_default=False,
+    ),
+]
+DsnOption = Annotated[
+    str | None,
+    typer.Option("--dsn", help="The same as the argument.", show_default=False, hidden=True),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="Read this filban.toml.", show_default=False, dir_okay=False),
+]
+
+
+def target(argument: str | None, option: str | None, settings: config.Config) -> pg.Target:
+    """The argument, else --dsn, else filban.toml, else PG*: resolved."""
+    return pg.parse(settings.dsn_of(argument or option))
+
+
+def run_async(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """The one asyncio.run. Ctrl-C and SIGTERM cancel the work, which cleans up after itself."""
+    with asyncio.Runner() as runner:
+        try:
+            return runner.run(_until_signalled(work()))
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted; what was started has been stopped") from None
+
+
+async def _until_signalled(work: Coroutine[Any, Any, Result]) -> Result:
+    """SIGINT is asyncio.Runner's own; SIGTERM and SIGHUP (a closed terminal) end the work too."""
+    task = asyncio.current_task()
+    received: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        if task is not None and not received:  # a second one must not break the clean-up
+            task.cancel()
+        received.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if received:
+            name = signal.Signals(received[0]).name
+            raise Interrupted(f"stopped by {name}; what was started has been stopped") from None
+        raise
+    finally:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+def fail(error: FilbanError, *, as_json: bool = False) -> int:
+    """Say what happened and what to do, on standard error; return the exit code."""
+    err.print(Text.assemble(("filban: ", "bold red"), clean(error.message)), soft_wrap=True)
+    if error.hint:
+        err.print(Text(f"  {clean(error.hint)}"), soft_wrap=True)
+    if as_json:
+        write_json(
+            {
+                "error": {
+                    "kind": type(error).__name__,
+                    "message": error.message,
+                    "hint": error.hint,
+                    "exit_code": error.exit_code,
+                }
+            }
+        )
+    return error.exit_code
+
+
+def write_json(document: Any) -> None:
+    sys.stdout.write(dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def quiet_pipe() -> Any:
+    """`filban … | head` ends quietly: the reader has gone, which is no error of ours."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
