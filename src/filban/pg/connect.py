@@ -99,7 +99,7 @@ async def _open(
             return await _open_pooled(target, address, role, settings, seconds)
 
 
-class PooledConnection(asyncpg.Connection[asyncpg.Record]):
+class PooledConnection(asyncpg.Connection):
     """A connection through PgBouncer or the like: there is no session behind it to rely on."""
 
 
