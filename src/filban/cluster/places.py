@@ -1,0 +1,62 @@
+"""Where filban keeps files of its own on this machine: the cache, scratch directories."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from filban.cluster.owner import Owner
+from filban.errors import ClusterError
+
+# A Unix socket's path is at most 107 bytes and PostgreSQL adds "/.s.PGSQL.65535" to the directory.
+# Source: sun_path in unix(7), 108 bytes with the closing NUL.
+SOCKET_DIR_MAX = 107 - len("/.s.PGSQL.65535")
+
+
+def cache_dir(*below: str) -> Path:
+    """filban's cache directory (or one below it), made if need be.
+
+    /var/cache/filban for root, so that the server user can read it (root's home it cannot);
+    $XDG_CACHE_HOME/filban or ~/.cache/filban for others; a private directory under the temporary
+    directory where that cannot be written, as for `nobody`.
+    """
+    for root in _cache_roots():
+        try:
+            path = root.joinpath(*below)
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(path, os.W_OK) and _is_ours(root):
+            return path
+    raise ClusterError(
+        "no directory for filban's cache can be written",
+        hint="set XDG_CACHE_HOME to a directory that you can write",
+    )
+
+
+def _cache_roots() -> list[Path]:
+    private = Path(tempfile.gettempdir()) / f"filban-cache-{os.geteuid()}"
+    if os.geteuid() == 0:
+        return [Path("/var/cache/filban"), private]
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    home = [Path(xdg)] if xdg else [Path(os.path.expanduser("~")) / ".cache"]
+    return [*(h / "filban" for h in home if h.is_absolute()), private]
+
+
+def _is_ours(path: Path) -> bool:
+    """Nobody else may have put it there for us: the temporary directory belongs to everybody."""
+    info = path.lstat()
+    return stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid()
+
+
+def scratch_root(owner: Owner) -> Path:
+    """A temporary directory that `owner` can get to, with a name short enough for a socket."""
+    for root in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108
+        if root.is_dir() and owner.reaches(root) and len(str(root)) < SOCKET_DIR_MAX // 2:
+            return root
+    raise ClusterError(
+        f"no temporary directory that the user {owner.name} can read",
+        hint="set TMPDIR to a directory that everybody can read, such as /tmp",
+    )

@@ -1,0 +1,100 @@
+"""Processes of this machine, by what /proc says: which they are, who their children are.
+
+A pid alone names nobody: it is reused. A process is identified by its pid and start time, a
+postmaster by its working directory, which is its data directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+PROC = Path("/proc")
+POLL_SECONDS = 0.02
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the command's name; [] if there is no such process."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; a zombie that nobody reaps (containers without init) does not."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] not in ("Z", "X")
+
+
+def start_time(pid: int) -> int | None:
+    """When it started, in clock ticks since boot (field 22); None if it is gone."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def boot_id() -> str:
+    """Names this boot of the kernel: pids and start times mean nothing across boots."""
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def pid_namespace() -> str:
+    """Names the set of processes that we can see: another container has other ones."""
+    return os.readlink(PROC / "self/ns/pid")
+
+
+def working_directory(pid: int) -> Path | None:
+    """Its working directory; None if it is gone or belongs to somebody we may not look at."""
+    try:
+        return Path(os.readlink(PROC / str(pid) / "cwd"))
+    except OSError:
+        return None
+
+
+def command(pid: int) -> str:
+    """Its command line, for messages; "" if it is gone."""
+    try:
+        raw = (PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return ""
+    return raw.replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def everything() -> list[int]:
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+
+
+def children(pid: int) -> list[int]:
+    """Its direct children. PostgreSQL has no deeper ones, but for archive and restore commands."""
+    return [p for p in everything() if (fields := _stat(p)) and int(fields[1]) == pid]
+
+
+def working_in(directory: Path) -> list[int]:
+    """Processes whose working directory is `directory`: a server's, orphaned backends included."""
+    wanted = directory.resolve()
+    return [pid for pid in everything() if working_directory(pid) == wanted and alive(pid)]
+
+
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    """Signal all; those that are gone already are no matter."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+async def gone(pids: Iterable[int], timeout: float) -> bool:
+    """Wait until none of them runs; False if `timeout` seconds have passed before."""
+    left = list(pids)
+    deadline = time.monotonic() + timeout
+    while left := [pid for pid in left if alive(pid)]:
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(POLL_SECONDS)
+    return True

@@ -1,0 +1,250 @@
+"""Real servers for the tests: one cluster a session and major version, a fresh database a test.
+
+Session and module fixtures that start servers are synchronous and run their own event loop, so that
+no test has to care which loop a server was started in. What the machine lacks is a skip that names
+it; with CI=true or FILBAN_CI=1 it is a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import asyncpg
+import pytest
+
+from filban.cluster import Binaries, Cluster, find_all, throwaway
+
+DEFAULT_MAJOR = int(os.environ.get("FILBAN_TEST_MAJOR", "15"))
+# What CI has to have; whatever else the machine has is tested as well.
+REQUIRED_MAJORS = (15, 18)
+# Quotes of both kinds, spaces, percent, slash, question mark, ampersand, equals, not ASCII.
+ODD_NAME = "odd \"db\" 'é' %41/?&= فارسی"
+PLAIN_ROLE = "plain"
+
+TEST_SETTINGS = {
+    "wal_level": "replica",
+    "max_connections": 100,
+    "track_io_timing": True,
+    "shared_preload_libraries": "pg_stat_statements",
+}
+
+_numbers = itertools.count(1)
+
+
+def lacking(what: str) -> NoReturn:
+    """Skip the test because the machine has no `what`; fail on CI."""
+    if os.environ.get("CI") == "true" or os.environ.get("FILBAN_CI") == "1":
+        pytest.fail(f"CI has to have {what}", pytrace=False)
+    pytest.skip(f"this machine has no {what}")
+
+
+@contextlib.contextmanager
+def running(**kwargs: Any) -> Iterator[Cluster]:
+    """`throwaway` for synchronous fixtures."""
+    with asyncio.Runner() as runner:
+        manager = throwaway(**kwargs)
+        cluster = runner.run(manager.__aenter__())
+        try:
+            yield cluster
+        finally:
+            runner.run(manager.__aexit__(None, None, None))
+
+
+def server_binaries() -> dict[int, Binaries]:
+    """Per major the installation to test with: with contrib, if there is one."""
+    chosen: dict[int, Binaries] = {}
+    for binaries in find_all():
+        better = binaries.has_library("pg_stat_statements")
+        if binaries.is_server and (binaries.major not in chosen or better):
+            known = chosen.get(binaries.major)
+            if known is None or not known.has_library("pg_stat_statements"):
+                chosen[binaries.major] = binaries
+    return chosen
+
+
+def test_settings(binaries: Binaries) -> dict[str, Any]:
+    """TEST_SETTINGS as far as this installation has the libraries."""
+    settings = dict(TEST_SETTINGS)
+    if not binaries.has_library("pg_stat_statements"):
+        settings["shared_preload_libraries"] = ""
+    return settings
+
+
+test_settings.__test__ = False  # type: ignore[attr-defined]  # not a test
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of a test. `dsn` is a superuser's."""
+
+    cluster: Cluster
+    name: str
+
+    @property
+    def dsn(self) -> str:
+        return self.cluster.dsn(self.name)
+
+    def dsn_as(self, role: str) -> str:
+        return self.cluster.dsn(self.name, role)
+
+    async def connect(self, role: str | None = None, **kwargs: Any) -> asyncpg.Connection:
+        """A raw asyncpg connection; the test closes it."""
+        return await asyncpg.connect(self.cluster.dsn(self.name, role), **kwargs)
+
+    @contextlib.asynccontextmanager
+    async def connection(self, role: str | None = None) -> AsyncIterator[asyncpg.Connection]:
+        connection = await self.connect(role)
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=10)
+
+    async def execute(self, sql: str, *args: Any) -> str:
+        async with self.connection() as connection:
+            return await connection.execute(sql, *args)
+
+    async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
+        async with self.connection() as connection:
+            return await connection.fetch(sql, *args)
+
+    async def fetchval(self, sql: str, *args: Any) -> Any:
+        async with self.connection() as connection:
+            return await connection.fetchval(sql, *args)
+
+
+@contextlib.asynccontextmanager
+async def fresh_database(cluster: Cluster, name: str | None = None) -> AsyncIterator[Database]:
+    """Create a database (and the role without rights), drop it at the end."""
+    database = Database(cluster, name or f"test_{next(_numbers)}")
+    postgres = Database(cluster, "postgres")
+    quoted = '"' + database.name.replace('"', '""') + '"'
+    await postgres.execute(f"CREATE DATABASE {quoted}")
+    try:
+        yield database
+    finally:
+        await postgres.execute(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+
+
+async def _create_plain_role(cluster: Cluster) -> None:
+    await Database(cluster, "postgres").execute(f"CREATE ROLE {PLAIN_ROLE} LOGIN")
+
+
+@pytest.fixture(scope="session")
+def majors() -> dict[int, Binaries]:
+    """Installed majors -> the programs that the tests use."""
+    return server_binaries()
+
+
+@pytest.fixture(scope="session")
+def cluster_of(majors: dict[int, Binaries]) -> Iterator[Callable[[int], Cluster]]:
+    """major -> the session's cluster of that major, started when first asked for."""
+    started: dict[int, Cluster] = {}
+    with contextlib.ExitStack() as stack:
+
+        def get(major: int) -> Cluster:
+            if major not in majors:
+                lacking(f"PostgreSQL {major}")
+            if major not in started:
+                binaries = majors[major]
+                cluster = stack.enter_context(
+                    running(binaries=binaries, settings=test_settings(binaries))
+                )
+                asyncio.run(_create_plain_role(cluster))
+                started[major] = cluster
+            return started[major]
+
+        yield get
+
+
+@pytest.fixture(scope="session")
+def pg(cluster_of: Callable[[int], Cluster]) -> Cluster:
+    """The session's cluster of the default major."""
+    return cluster_of(DEFAULT_MAJOR)
+
+
+@pytest.fixture
+async def db(pg: Cluster) -> AsyncIterator[Database]:
+    """A fresh database."""
+    async with fresh_database(pg) as database:
+        yield database
+
+
+@pytest.fixture
+async def odd_db(pg: Cluster) -> AsyncIterator[Database]:
+    """A fresh database with quotes, spaces, percent signs and Persian in its name."""
+    async with fresh_database(pg, ODD_NAME) as database:
+        yield database
+
+
+@pytest.fixture
+async def conn(db: Database) -> AsyncIterator[asyncpg.Connection]:
+    """A superuser's connection to `db`."""
+    async with db.connection() as connection:
+        yield connection
+
+
+@pytest.fixture
+def plain_dsn(db: Database) -> str:
+    """`db` as a role without any rights."""
+    return db.dsn_as(PLAIN_ROLE)
+
+
+@pytest.fixture(
+    scope="session",
+    params=sorted({*REQUIRED_MAJORS, *server_binaries()}),
+    ids=lambda major: f"pg{major}",
+)
+def every_major(request: pytest.FixtureRequest, cluster_of: Callable[[int], Cluster]) -> Cluster:
+    """The test runs once on a cluster of every PostgreSQL major of this machine."""
+    return cluster_of(request.param)
+
+
+@pytest.fixture
+async def every_db(every_major: Cluster) -> AsyncIterator[Database]:
+    """A fresh database on every major."""
+    async with fresh_database(every_major) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def control_cluster(majors: dict[int, Binaries]) -> Iterator[Cluster]:
+    """A cluster as one would run it: nothing that a check finds fault with."""
+    if DEFAULT_MAJOR not in majors:
+        lacking(f"PostgreSQL {DEFAULT_MAJOR}")
+    binaries = majors[DEFAULT_MAJOR]
+    settings = {**test_settings(binaries), "fsync": True, "shared_buffers": "128MB"}
+    with running(binaries=binaries, settings=settings) as cluster:
+        asyncio.run(_create_plain_role(cluster))
+        yield cluster
+
+
+@pytest.fixture
+async def control(control_cluster: Cluster) -> AsyncIterator[Database]:
+    """A fresh database on the healthy control cluster."""
+    async with fresh_database(control_cluster) as database:
+        yield database
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A primary and its streaming standby."""
+
+    primary: Cluster
+    standby: Cluster
+
+
+@pytest.fixture(scope="module")
+def primary_standby(majors: dict[int, Binaries]) -> Iterator[Pair]:
+    """A primary and a streaming standby for one module, which may do to them what it likes."""
+    if DEFAULT_MAJOR not in majors:
+        lacking(f"PostgreSQL {DEFAULT_MAJOR}")
+    binaries = majors[DEFAULT_MAJOR]
+    with running(binaries=binaries, settings=test_settings(binaries)) as primary:
+        asyncio.run(_create_plain_role(primary))
+        yield Pair(primary, asyncio.run(primary.standby()))
