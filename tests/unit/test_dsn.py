@@ -137,7 +137,7 @@ def test_any_text_is_parsed_or_refused_in_our_own_words(text):
     try:
         parse(text, NONE)
     except ConnectError as error:
-        assert error.reason == "dsn"
+        assert error.reason == "dsn"  # noqa: PT017
 
 
 def test_the_password_is_never_shown():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,13 +20,13 @@ from filban.cli.common import (
     target,
     write_json,
 )
+from filban.errors import UsageError
 from filban.finding import Ignore, Report, Severity
 from filban.flows.check import CHECKS, run_check
-from filban.errors import UsageError
 from filban.render import html, terminal
 
 
-class FailOn(str, Enum):
+class FailOn(StrEnum):
     """From which severity on the command ends with 1."""
 
     critical = "critical"
@@ -58,14 +58,17 @@ def check(
     fail_on: Annotated[
         FailOn | None,
         typer.Option(
-            "--fail-on", help="End with 1 from this severity on [default: critical].",
+            "--fail-on",
+            help="End with 1 from this severity on [default: critical].",
             show_default=False,
         ),
     ] = None,
     ignore: Annotated[
         list[str] | None,
         typer.Option(
-            "--ignore", metavar="CODE[:SUBJECT]", help="Leave findings out; may be repeated.",
+            "--ignore",
+            metavar="CODE[:SUBJECT]",
+            help="Leave findings out; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -82,9 +85,7 @@ def check(
     settings = config.load(config_file)
     rules = [*settings.check.ignore, *(_ignore(text) for text in ignore or ())]
     where = target(dsn, dsn_option, settings)
-    report = run_async(
-        lambda: run_check(where, ignore=rules, thresholds=settings.check.thresholds)
-    )
+    report = run_async(lambda: run_check(where, ignore=rules, thresholds=settings.check.thresholds))
     if html_file is not None:
         html.write(report, html_file)
     if as_json:
@@ -108,6 +109,7 @@ def _ignore(text: str) -> Ignore:
     known = {code for check in CHECKS for code in check.codes}
     if rule.code not in known:
         raise UsageError(
-            f'--ignore: there is no finding "{rule.code}"', hint="known: " + ", ".join(sorted(known))
+            f'--ignore: there is no finding "{rule.code}"',
+            hint="known: " + ", ".join(sorted(known)),
         )
     return rule

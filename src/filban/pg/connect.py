@@ -142,7 +142,8 @@ async def _open_pooled(
 
 def is_pooled(connection: asyncpg.Connection) -> bool:
     """Whether the connection goes through PgBouncer or the like."""
-    return isinstance(connection, PooledConnection)
+    # not isinstance: asyncpg's metaclass answers yes for every connection
+    return type(connection) is PooledConnection
 
 
 @contextlib.contextmanager
