@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shutil
 import socket
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+from conftest import lacking, running
 from filban import pg
 from filban.errors import (
     ConnectError,
@@ -115,21 +119,16 @@ async def refused_target(target: pg.Target) -> ConnectError:
 
 @pytest.fixture(scope="module")
 def scram_cluster():
-    from filban.cluster import throwaway
-
     hba = ("host all all 127.0.0.1/32 scram-sha-256", "local all all trust")
+    with running(hba=hba) as cluster:
+        asyncio.run(_set_password(cluster.dsn_socket("postgres")))
+        yield cluster
 
-    async def start():
-        manager = throwaway(hba=hba)
-        cluster = await manager.__aenter__()
-        connection = await asyncpg.connect(cluster.dsn_socket("postgres"))
-        await connection.execute("ALTER ROLE postgres PASSWORD 'it''s a \"pass\" word'")
-        await connection.close()
-        return manager, cluster
 
-    manager, cluster = asyncio.run(start())
-    yield cluster
-    asyncio.run(manager.__aexit__(None, None, None))
+async def _set_password(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("ALTER ROLE postgres PASSWORD 'it''s a \"pass\" word'")
+    await connection.close()
 
 
 async def test_a_database_that_does_not_exist(db):
@@ -167,7 +166,8 @@ async def test_the_first_host_that_answers_is_used_and_each_failure_is_named(db)
 
 
 async def test_target_session_attrs(primary_standby):
-    primary, standby = (pg.parse(c.dsn("postgres")).addresses[0] for c in primary_standby)
+    pair = (primary_standby.primary, primary_standby.standby)
+    primary, standby = (pg.parse(c.dsn("postgres")).addresses[0] for c in pair)
     hosts = f"postgresql://postgres@{primary},{standby}/postgres?target_session_attrs="
     for wanted, kind in (
         ("standby", "standby"), ("prefer-standby", "standby"), ("read-only", "standby"),
@@ -286,3 +286,48 @@ async def test_postgresql_13_is_refused_in_a_sentence():
         await pg.probe(_OldServer())
     assert "PostgreSQL 13" in caught.value.message
     assert "14 to 18" in caught.value.hint
+
+
+@contextlib.asynccontextmanager
+async def pgbouncer(port: int, folder: Path):
+    """PgBouncer in transaction mode before a local server; like PostgreSQL it refuses root."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        lacking("pgbouncer")
+    listen = free_port()
+    (folder / "users").write_text('"postgres" ""\n')
+    (folder / "ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={port}\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
+        f"listen_port={listen}\nunix_socket_dir=\nauth_type=trust\nauth_file={folder}/users\n"
+        "pool_mode=transaction\n"
+    )
+    folder.chmod(0o755)
+    for above in folder.parents:
+        if above.name.startswith("pytest-"):
+            above.chmod(0o755)
+    user = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
+    bouncer = await asyncio.create_subprocess_exec(
+        program, str(folder / "ini"), stderr=asyncio.subprocess.PIPE, **user
+    )
+    try:
+        await bouncer.stderr.readuntil(b"process up")
+        yield listen
+    finally:
+        bouncer.kill()
+        await bouncer.wait()
+
+
+async def test_through_pgbouncer_in_transaction_mode(db, tmp_path):
+    """It refuses our startup parameters; each query then carries its limits in its transaction."""
+    port = pg.parse(db.dsn).addresses[0].port
+    async with (
+        pgbouncer(port, tmp_path) as listen,
+        pg.session(f"postgresql://postgres@127.0.0.1:{listen}/{db.name}") as session,
+    ):
+        assert session.server.pooled
+        read = await fetch(session.connection, "SHOW search_path", "search_path")
+        assert read[0][0] == "pg_catalog"
+        with pytest.raises(StatementFailed) as caught:
+            await fetch(session.connection, "CREATE TABLE t()", "a write")
+        assert caught.value.sqlstate == "25006"
+        assert await session.connection.fetchval("SHOW search_path") != "pg_catalog"

@@ -45,7 +45,6 @@ class Limits:
             "statement_timeout": str(self.statement_timeout_ms),
             "lock_timeout": str(self.lock_timeout_ms),
             "idle_in_transaction_session_timeout": "60000",
-            "default_transaction_read_only": "on" if self.read_only else "off",
             # CVE-2018-1058: nothing that the database's owner planted is found first
             "search_path": "pg_catalog",
             "client_encoding": "UTF8",
@@ -92,7 +91,12 @@ async def _open(
         settings["application_name"] = target.application_name
     with connect_errors(target, address, seconds):
         try:
-            return await _asyncpg_connect(target, address, role, settings, seconds)
+            opened = await _asyncpg_connect(target, address, role, settings, seconds)
+            if limits.read_only:
+                # after the role was looked at: as a startup parameter it would make a primary
+                # pass for target_session_attrs=read-only
+                await opened.execute("SET default_transaction_read_only = on")
+            return opened
         except (asyncpg.ProtocolViolationError, asyncpg.InvalidParameterValueError) as error:
             if "startup parameter" not in str(error):
                 raise
