@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -91,7 +92,7 @@ def _section(console: Console, section: Section) -> None:
             table.add_column(column, overflow="fold", header_style="dim")
         for row in content.rows:
             table.add_row(*(escape(clean(cell)) for cell in row))
-        console.print(table)
+        console.print(Padding(table, (0, 0, 0, 2)))
     console.print()
 
 
