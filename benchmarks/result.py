@@ -24,7 +24,7 @@ def machine() -> dict[str, Any]:
 def finish(
     benchmark: str, metrics: Mapping[str, Any], peers: Mapping[str, Any] | None = None, **extra: Any
 ) -> None:
-    """Print the closing JSON line. Units stand in the metrics' names; ratios are ours / the peer's."""
+    """Print the closing JSON line. Units stand in the names; ratios are ours / the peer's."""
     line = {
         "benchmark": benchmark,
         "metrics": dict(metrics),
