@@ -1,0 +1,6 @@
+"""What is wrong with a server now that belongs to no other feature."""
+
+from filban.health import activity
+from filban.pg.check import Check
+
+CHECKS: tuple[Check, ...] = (*activity.CHECKS,)

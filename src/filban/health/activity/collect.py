@@ -1,0 +1,64 @@
+"""Reading sessions, locks and prepared transactions of one server."""
+
+from __future__ import annotations
+
+from filban.health.activity import rules
+from filban.health.activity.locks import LockThresholds, blocked
+from filban.health.activity.rows import (
+    ConnectionUse,
+    HorizonHolder,
+    LockWait,
+    PreparedTransaction,
+    Transaction,
+)
+from filban.pg import Query, Session
+from filban.pg.check import Hidden, Outcome
+
+_PACKAGE = __package__ or ""
+OTHERS = Hidden("what other roles' sessions do (state, duration, query)")
+
+
+async def connections(session: Session, limits: rules.ConnectionThresholds) -> Outcome:
+    """connections.near_limit."""
+    uses = await session.rows(
+        Query(_PACKAGE, "connections"), ConnectionUse, limits.idle_connection_seconds
+    )
+    server = next(u for u in uses if u.scope == "server")
+    return Outcome(
+        findings=tuple(rules.near_limit(uses, limits)),
+        facts={"connections": server.used, "connections_allowed": server.allowed},
+        hidden=(OTHERS,) if server.hidden else (),
+    )
+
+
+async def transactions(session: Session, limits: rules.TransactionThresholds) -> Outcome:
+    """connection.idle_in_transaction and transaction.long."""
+    found = await session.rows(
+        Query(_PACKAGE, "transactions"), Transaction, float(limits.long_transaction_seconds)
+    )
+    holders = await session.rows(Query(_PACKAGE, "horizon"), HorizonHolder)
+    return Outcome(
+        findings=(
+            *rules.idle_in_transaction(found, limits),
+            *rules.long_transaction(found, limits),
+            *rules.held_horizon(holders, limits),
+        )
+    )
+
+
+async def prepared(session: Session, limits: rules.PreparedThresholds) -> Outcome:
+    """prepared.orphaned. A standby cannot roll one back: its primary reports it."""
+    if session.server.in_recovery:
+        return Outcome()
+    return Outcome(tuple(rules.orphaned(await _prepared(session), limits)))
+
+
+async def locks(session: Session, limits: LockThresholds) -> Outcome:
+    """lock.blocked."""
+    waits = await session.rows(Query(_PACKAGE, "lock_waits"), LockWait)
+    owners = await _prepared(session) if any(w.prepared_gids for w in waits) else []
+    return Outcome(tuple(blocked(waits, owners, limits)))
+
+
+async def _prepared(session: Session) -> list[PreparedTransaction]:
+    return await session.rows(Query(_PACKAGE, "prepared"), PreparedTransaction)

@@ -1,0 +1,275 @@
+"""Sessions and transactions -> findings. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from filban.finding import Finding, Fix, Quantity, Severity
+from filban.health.activity.rows import (
+    ConnectionUse,
+    HorizonHolder,
+    PreparedTransaction,
+    Transaction,
+)
+from filban.units import duration
+
+# Programs that are meant to hold a snapshot for long; pganalyze leaves them out as well.
+MAINTENANCE_PROGRAMS = frozenset(
+    {"pg_dump", "pg_dumpall", "pg_restore", "pg_amcheck", "pg_repack", "reindexdb", "vacuumdb"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionThresholds:
+    """Sources: awesome-prometheus-alerts and pgEdge warn at 80 %; check_postgres `backends` is
+    critical at 95 %; HikariCP closes connections that were idle for 600 s."""
+
+    connections_warning_percent: float = 80.0
+    connections_critical_percent: float = 95.0
+    idle_connection_seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionThresholds:
+    """Sources: idle in transaction, warning: pgEdge's alert rules, critical: pganalyze; active
+    transactions: pganalyze. Horizon: a twentieth of autovacuum_freeze_max_age (200 million by
+    default), and all of it, from where on anti-wraparound vacuums run in vain."""
+
+    idle_in_transaction_seconds: float = 300.0
+    idle_in_transaction_critical_seconds: float = 3600.0
+    long_transaction_seconds: float = 1800.0
+    long_transaction_critical_seconds: float = 3600.0
+    horizon_warning_xids: float = 10_000_000
+    horizon_critical_xids: float = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedThresholds:
+    """Sources: a coordinator of two-phase commit resolves within seconds, check_postgres
+    `prepared_txns` warns after one; five minutes allow it a restart. Critical after a day."""
+
+    prepared_transaction_seconds: float = 300.0
+    prepared_transaction_critical_seconds: float = 86_400.0
+
+
+def near_limit(uses: Iterable[ConnectionUse], limits: ConnectionThresholds) -> Iterator[Finding]:
+    """connections.near_limit, one a limit."""
+    for use in uses:
+        percent = 100.0 * use.used / use.allowed if use.allowed > 0 else 0.0
+        if percent < limits.connections_warning_percent:
+            continue
+        critical = percent >= limits.connections_critical_percent
+        yield Finding(
+            code="connections.near_limit",
+            severity=Severity.critical if critical else Severity.warning,
+            subject="server" if use.name is None else f"{use.scope} {use.name}",
+            title=f"{use.used:,} of {use.allowed:,} connections are taken ({percent:.0f} %)",
+            why=_why_near_limit(use),
+            evidence={
+                "used": Quantity(use.used, "count"),
+                "allowed": Quantity(use.allowed, "count"),
+                "used_percent": Quantity(round(percent, 1), "percent"),
+                **_states(use),
+            },
+            fix=_fix_near_limit(use, limits),
+        )
+
+
+def _why_near_limit(use: ConnectionUse) -> str:
+    whose = {"server": "every client", "database": "its clients", "role": "its clients"}[use.scope]
+    return (
+        f"At the limit {whose} without the right to a reserved slot is refused with "
+        '"too many clients" or "too many connections".'
+    )
+
+
+def _states(use: ConnectionUse) -> dict[str, Quantity]:
+    """By state; left out when other roles' sessions are hidden, because zero would be untrue."""
+    if use.hidden:
+        return {}
+    return {
+        "active": Quantity(use.active, "count"),
+        "idle": Quantity(use.idle, "count"),
+        "idle_in_transaction": Quantity(use.idle_in_transaction, "count"),
+    }
+
+
+def _fix_near_limit(use: ConnectionUse, limits: ConnectionThresholds) -> Fix:
+    warning = limits.connections_warning_percent / 100
+    if use.idle_long and use.used - use.idle_long < use.allowed * warning:
+        return Fix(
+            sql=use.terminate_idle_sql,
+            caution="Pools open new connections when they need them: the lasting cure is a pool "
+            "with a maximum in each service, or PgBouncer in front.",
+        )
+    # with a quarter of room below the threshold, so that the finding does not come back at once
+    roomy = max(use.allowed + 1, math.ceil(use.used / (warning * 0.75)))
+    if use.scope == "server":
+        return Fix(
+            sql=f"ALTER SYSTEM SET max_connections = {roomy + use.reserved};",
+            caution="Takes effect at a restart, and on every standby first. More connections than "
+            "a few per core make a server slower: first look for pools without a maximum.",
+        )
+    return Fix(
+        sql=f"ALTER {use.scope.upper()} {use.quoted} CONNECTION LIMIT {roomy};",
+        caution="Somebody has set this limit on purpose; max_connections still holds above it.",
+    )
+
+
+def idle_in_transaction(
+    transactions: Iterable[Transaction], limits: TransactionThresholds
+) -> Iterator[Finding]:
+    """connection.idle_in_transaction, one a session."""
+    for tx in transactions:
+        if not (tx.state or "").startswith("idle in transaction") or tx.state_seconds is None:
+            continue
+        if tx.state_seconds < limits.idle_in_transaction_seconds:
+            continue
+        critical = tx.state_seconds >= limits.idle_in_transaction_critical_seconds
+        yield Finding(
+            code="connection.idle_in_transaction",
+            severity=Severity.critical if critical else Severity.warning,
+            subject=f"pid {tx.pid}",
+            title=f"Idle in its transaction for {duration(tx.state_seconds)}",
+            why=f"{_who(tx)} has left a transaction open: it keeps its locks, and vacuum must keep "
+            f"every row that died since. Its last statement: {_one_line(tx.query)}",
+            evidence={"idle": Quantity(round(tx.state_seconds, 1), "seconds"), **_evidence(tx)},
+            fix=_end(tx, "idle_in_transaction_session_timeout ends such sessions by itself."),
+        )
+
+
+def long_transaction(
+    transactions: Iterable[Transaction], limits: TransactionThresholds
+) -> Iterator[Finding]:
+    """transaction.long for sessions at work; those that idle have a code of their own."""
+    for tx in transactions:
+        if (tx.state or "").startswith("idle in transaction"):
+            continue
+        if tx.transaction_seconds < limits.long_transaction_seconds:
+            continue
+        yield Finding(
+            code="transaction.long",
+            severity=_long_severity(tx, limits),
+            subject=f"pid {tx.pid}",
+            title=f"A transaction has been open for {duration(tx.transaction_seconds)}",
+            why=f"{_who(tx)} keeps its locks, and vacuum must keep every row that died since it "
+            f"began. It runs: {_one_line(tx.query)}",
+            evidence=_evidence(tx),
+            fix=_end(tx, "Its work since BEGIN is lost. A backup or a migration may be meant."),
+        )
+
+
+def _long_severity(tx: Transaction, limits: TransactionThresholds) -> Severity:
+    if tx.application in MAINTENANCE_PROGRAMS:
+        return Severity.info
+    critical = tx.transaction_seconds >= limits.long_transaction_critical_seconds
+    return Severity.critical if critical else Severity.warning
+
+
+def held_horizon(
+    holders: Iterable[HorizonHolder], limits: TransactionThresholds
+) -> Iterator[Finding]:
+    """transaction.long for slots and walsenders that keep an old snapshot alive."""
+    for holder in holders:
+        if holder.xmin_age < limits.horizon_warning_xids:
+            continue
+        critical = holder.xmin_age >= limits.horizon_critical_xids
+        kept = "rows of the system catalogs" if holder.catalog_only else "every row"
+        yield Finding(
+            code="transaction.long",
+            severity=Severity.critical if critical else Severity.warning,
+            subject=f"{holder.kind} {holder.name}",
+            title=f"A {'replication slot' if holder.kind == 'slot' else 'standby'} holds vacuum "
+            f"back by {holder.xmin_age:,} transactions",
+            why=f"Vacuum must keep {kept} that died in the last {holder.xmin_age:,} transactions, "
+            "as an old transaction of its client or standby might still read them.",
+            evidence={
+                "xmin_age": Quantity(holder.xmin_age, "xids"),
+                "active": Quantity(holder.active),
+            },
+            fix=_release(holder),
+        )
+
+
+def _release(holder: HorizonHolder) -> Fix:
+    if holder.kind == "slot":
+        return Fix(
+            sql=holder.release_sql,
+            reversible=False,
+            caution="Its standby or subscriber has to be built anew if it comes back"
+            + (
+                "; stop that client first, an active slot cannot be dropped."
+                if holder.active
+                else "."
+            ),
+        )
+    return Fix(
+        sql=holder.release_sql,
+        caution="The standby reconnects at once: end the long query there, or set "
+        "hot_standby_feedback = off on it.",
+    )
+
+
+def orphaned(
+    prepared: Iterable[PreparedTransaction], limits: PreparedThresholds
+) -> Iterator[Finding]:
+    """prepared.orphaned, one a prepared transaction."""
+    for p in prepared:
+        if p.age_seconds < limits.prepared_transaction_seconds:
+            continue
+        critical = p.age_seconds >= limits.prepared_transaction_critical_seconds
+        yield Finding(
+            code="prepared.orphaned",
+            severity=Severity.critical if critical else Severity.warning,
+            subject=p.gid,
+            title=f"A prepared transaction has been waiting for {duration(p.age_seconds)}",
+            why="It belongs to no session: it keeps its locks and holds vacuum back, across "
+            "restarts, until somebody commits it or rolls it back.",
+            evidence={
+                "age": Quantity(round(p.age_seconds, 1), "seconds"),
+                "xmin_age": Quantity(p.xmin_age, "xids"),
+                "locks": Quantity(p.locks, "count"),
+                "database": Quantity(p.database),
+                "owner": Quantity(p.owner),
+            },
+            fix=rollback_prepared(p),
+        )
+
+
+def rollback_prepared(p: PreparedTransaction) -> Fix:
+    where = "" if p.here else f'Run it in the database "{p.database}". '
+    return Fix(
+        sql=p.rollback_sql,
+        reversible=False,
+        caution=where + "Ask its coordinator first: if the other side has committed, "
+        "this one has to be COMMIT PREPARED.",
+    )
+
+
+def _who(tx: Transaction) -> str:
+    return who(tx.application, tx.role, tx.database, tx.client)
+
+
+def who(
+    application: str | None, role: str | None, database: str | None, client: str | None = None
+) -> str:
+    """`khabar (news_app on news from 10.0.0.7)`, as far as it is known."""
+    place = f"{role or '?'} on {database or '?'}" + (f" from {client}" if client else "")
+    return f"{application} ({place})" if application else place
+
+
+def _one_line(query: str) -> str:
+    return " ".join(query.split()) or "(none)"
+
+
+def _evidence(tx: Transaction) -> dict[str, Quantity]:
+    known = {"open": Quantity(round(tx.transaction_seconds, 1), "seconds")}
+    if tx.xmin_age is not None:
+        known["xmin_age"] = Quantity(tx.xmin_age, "xids")
+    return known | {"role": Quantity(tx.role or ""), "application": Quantity(tx.application)}
+
+
+def _end(tx: Transaction, caution: str) -> Fix:
+    return Fix(sql=tx.end_sql, reversible=False, caution=caution)
