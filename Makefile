@@ -7,6 +7,7 @@ help: ## what there is
 setup: ## .venv, and a PostgreSQL where none is installed
 	@scripts/setup dev
 	@scripts/postgres
+	@scripts/embedded-postgres
 
 demo: ## the main job, on a real PostgreSQL, in a few minutes
 	@scripts/setup demo

@@ -58,25 +58,16 @@ def running(**kwargs: Any) -> Iterator[Cluster]:
 
 def server_binaries() -> dict[int, Binaries]:
     """Per major the installation to test with: with contrib, if there is one."""
-    chosen: dict[int, Binaries] = {}
-    for binaries in find_all():
-        better = binaries.has_library("pg_stat_statements")
-        if binaries.is_server and (binaries.major not in chosen or better):
-            known = chosen.get(binaries.major)
-            if known is None or not known.has_library("pg_stat_statements"):
-                chosen[binaries.major] = binaries
-    return chosen
+    servers = [b for b in find_all() if b.is_server]
+    with_contrib_last = sorted(reversed(servers), key=lambda b: b.has_library("pg_stat_statements"))
+    return {binaries.major: binaries for binaries in with_contrib_last}
 
 
-def test_settings(binaries: Binaries) -> dict[str, Any]:
-    """TEST_SETTINGS as far as this installation has the libraries."""
-    settings = dict(TEST_SETTINGS)
-    if not binaries.has_library("pg_stat_statements"):
-        settings["shared_preload_libraries"] = ""
-    return settings
-
-
-test_settings.__test__ = False  # type: ignore[attr-defined]  # not a test
+def settings_for(binaries: Binaries) -> dict[str, Any]:
+    """TEST_SETTINGS, without the library that this installation lacks."""
+    if binaries.has_library("pg_stat_statements"):
+        return dict(TEST_SETTINGS)
+    return {**TEST_SETTINGS, "shared_preload_libraries": ""}
 
 
 @dataclass(frozen=True)
@@ -153,7 +144,7 @@ def cluster_of(majors: dict[int, Binaries]) -> Iterator[Callable[[int], Cluster]
             if major not in started:
                 binaries = majors[major]
                 cluster = stack.enter_context(
-                    running(binaries=binaries, settings=test_settings(binaries))
+                    running(binaries=binaries, settings=settings_for(binaries))
                 )
                 asyncio.run(_create_plain_role(cluster))
                 started[major] = cluster
@@ -218,7 +209,7 @@ def control_cluster(majors: dict[int, Binaries]) -> Iterator[Cluster]:
     if DEFAULT_MAJOR not in majors:
         lacking(f"PostgreSQL {DEFAULT_MAJOR}")
     binaries = majors[DEFAULT_MAJOR]
-    settings = {**test_settings(binaries), "fsync": True, "shared_buffers": "128MB"}
+    settings = {**settings_for(binaries), "fsync": True, "shared_buffers": "128MB"}
     with running(binaries=binaries, settings=settings) as cluster:
         asyncio.run(_create_plain_role(cluster))
         yield cluster
@@ -245,6 +236,6 @@ def primary_standby(majors: dict[int, Binaries]) -> Iterator[Pair]:
     if DEFAULT_MAJOR not in majors:
         lacking(f"PostgreSQL {DEFAULT_MAJOR}")
     binaries = majors[DEFAULT_MAJOR]
-    with running(binaries=binaries, settings=test_settings(binaries)) as primary:
+    with running(binaries=binaries, settings=settings_for(binaries)) as primary:
         asyncio.run(_create_plain_role(primary))
         yield Pair(primary, asyncio.run(primary.standby()))

@@ -15,9 +15,8 @@ from typing import Literal
 from filban.cluster import embedded
 from filban.errors import BinariesNotFound
 
-Origin = Literal[
-    "given", "environment", "path", "debian", "pgdg", "embedded", "pypi", "npm", "macos"
-]
+# Where an installation was found. "merged" and "pypi" are embedded builds (see embedded.py).
+Origin = Literal["given", "environment", "path", "debian", "pgdg", "merged", "pypi"]
 
 BIN_VARIABLE = "FILBAN_PG_BIN"
 SERVER_PROGRAMS = ("initdb", "pg_ctl", "postgres")
@@ -27,9 +26,6 @@ _VERSION_SECONDS = 10
 _SYSTEM_LAYOUTS: tuple[tuple[Origin, str, str], ...] = (
     ("debian", "/usr/lib/postgresql", "*/bin"),
     ("pgdg", "/usr", "pgsql-*/bin"),
-    ("macos", "/opt/homebrew/opt", "postgresql@*/bin"),
-    ("macos", "/usr/local/opt", "postgresql@*/bin"),
-    ("macos", "/Applications/Postgres.app/Contents/Versions", "*/bin"),
 )
 
 
@@ -47,7 +43,7 @@ class Binaries:
         path = self.bin_dir / name
         if not os.access(path, os.X_OK):
             return False
-        return not (self.origin in ("pypi", "embedded") and embedded.is_broken(path))
+        return not (self.origin in ("pypi", "merged") and embedded.is_broken(path))
 
     def program(self, name: str) -> Path:
         """The path of a program. Raises BinariesNotFound, naming it and what to install."""
@@ -85,7 +81,7 @@ def install_hint(major: int | None) -> str:
 def find_all(bin_dir: Path | None = None) -> list[Binaries]:
     """Every usable installation, the newest major first, and within one in order of preference.
 
-    Order: `bin_dir`, $FILBAN_PG_BIN, PATH, Debian, PGDG, embedded builds, Homebrew.
+    Order: `bin_dir`, $FILBAN_PG_BIN, PATH, Debian, PGDG, embedded builds.
     Raises BinariesNotFound if a directory that was asked for by name has no programs.
     """
     seen: set[Path] = set()
@@ -159,14 +155,10 @@ def _candidates(bin_dir: Path | None) -> Iterator[tuple[Origin, Path]]:
     for name in ("postgres", "pg_ctl", "pg_basebackup"):
         if on_path := shutil.which(name):
             yield "path", Path(on_path).resolve().parent
-    for origin, root, pattern in _SYSTEM_LAYOUTS[:2]:
+    for origin, root, pattern in _SYSTEM_LAYOUTS:
         for directory in sorted(Path(root).glob(pattern), reverse=True):
             yield origin, directory
-    for kind, directory in embedded.bin_dirs():
-        yield kind, directory
-    for origin, root, pattern in _SYSTEM_LAYOUTS[2:]:
-        for directory in sorted(Path(root).glob(pattern), reverse=True):
-            yield origin, directory
+    yield from embedded.bin_dirs()
 
 
 def _version(bin_dir: Path) -> tuple[int, int, str] | None:
@@ -181,9 +173,13 @@ def _version(bin_dir: Path) -> tuple[int, int, str] | None:
 def _ask_version(program: Path, _changed: int) -> tuple[int, int, str] | None:
     try:
         answer = subprocess.run(  # noqa: S603 - a program that we have just found, no shell
-            [program, "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, cwd="/",
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=_VERSION_SECONDS,
+            cwd="/",
             check=False,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     match = re.search(r"\(PostgreSQL\) ((\d+)(?:\.(\d+))?\S*)", answer.stdout)

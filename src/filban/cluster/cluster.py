@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import random
-import re
 import shutil
 import signal
-import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from filban.cluster import config, process, startup
+import asyncpg
+
+from filban.cluster import abandoned, config, process, startup
 from filban.cluster.binaries import Binaries, find_binaries
 from filban.cluster.config import Setting
-from filban.cluster.owner import Owner, owner_of, server_user
-from filban.cluster.places import SOCKET_DIR_MAX, scratch_root
-from filban.cluster.run import run_program
+from filban.cluster.directory import beside, claimed, free_port, free_sibling, socket_dir
+from filban.cluster.owner import owner_of, server_user
+from filban.cluster.run import LineHook, run_program
 from filban.cluster.template import InitOptions, from_template, initdb
-from filban.errors import ClusterBusy, ClusterError, UsageError
+from filban.errors import ClusterError
 
 StopMode = Literal["smart", "fast", "immediate"]
 
 START_SECONDS = 60.0  # as pg_ctl waits
 STOP_SECONDS = 60.0
-# Below the range from which Linux hands out ports to clients (32768 up), so that an outgoing
-# connection cannot take ours between the look and the bind.
-PORTS = range(20000, 32768)
 PORT_TRIES = 20
-_STOP_SIGNALS = {
-    "smart": signal.SIGTERM,
-    "fast": signal.SIGINT,
-    "immediate": signal.SIGQUIT,
-}
+_STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+_DEFAULT_PORT = 5432
+_DEFAULT_SOCKET_DIR = "/var/run/postgresql"  # Debian's; where nothing says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +48,9 @@ class ClusterStatus:
 class Cluster:
     """One data directory, its programs and where it listens.
 
-    `port` and `socket_dir` are those of the running server, or what the files in the data
-    directory say; `log_file` is where the postmaster's standard error goes.
+    Coroutines: create, start, stop, restart, reload, kill, standby, remove. Plain: open, status,
+    configure, own_address, pause, resume, processes, dsn, dsn_socket, port, socket_dir.
+    `log_file` is where the postmaster's standard error goes.
     """
 
     def __init__(
@@ -63,9 +59,9 @@ class Cluster:
         self.data_dir = data_dir
         self.binaries = binaries
         self.superuser = superuser
-        self.log_file = data_dir.with_name(f"{data_dir.name}.log")
-        self._own_port = False
+        self.log_file = beside(data_dir, "log")
         self._tcp = tcp
+        self._port_is_ours = False  # chosen by us, and so ours to change
 
     def __repr__(self) -> str:
         return f"Cluster({str(self.data_dir)!r}, PostgreSQL {self.binaries.version_text})"
@@ -84,35 +80,40 @@ class Cluster:
         encoding: str = "UTF8",
         template_cache: bool = True,
         tcp: bool = True,
+        durable: bool = True,
     ) -> Cluster:
         """initdb a new cluster (from the cached template unless told otherwise), not started.
 
-        It listens on a free port of 127.0.0.1 (with `tcp`) and on a Unix socket in
-        `DATA_DIR.socket`; roles on this machine are trusted after the lines of `hba`.
+        It listens on a free port of 127.0.0.1 (with `tcp`) and on a Unix socket; after the lines
+        of `hba`, every role of this machine is trusted. `locale` None is C.UTF-8. Without `durable`
+        nothing waits for the disk. What killed programs have left is removed first (`leftovers`).
         Raises ClusterBusy if the directory is not empty, BinariesNotFound, ProgramFailed, DiskFull.
         """
+        await abandoned.clean_leftovers()
         programs = binaries or find_binaries()
-        path = Path(data_dir).absolute()
-        made = _claim(path, server_user())
+        path = _absolute(data_dir)
         options = InitOptions(checksums, superuser, locale, encoding)
-        try:
+        with claimed(path, server_user()):
             await (from_template if template_cache else initdb)(programs, path, options)
             config.write_file(path / "pg_hba.conf", config.hba_text(hba))
             cluster = cls(path, programs, superuser=superuser, tcp=tcp)
             cluster.own_address()
             cluster.configure(settings or {})
-        except BaseException:
-            _empty(path, remove=made)
-            raise
+            if durable:
+                await run_program(
+                    programs.program("initdb"), "--sync-only", "-D", path, as_owner_of=path
+                )
         return cluster
 
     @classmethod
-    def open(cls, data_dir: Path | str, *, binaries: Binaries | None = None) -> Cluster:
+    def open(
+        cls, data_dir: Path | str, *, binaries: Binaries | None = None, superuser: str = "postgres"
+    ) -> Cluster:
         """An existing data directory; its PG_VERSION chooses the programs.
 
         Raises ClusterError where there is no cluster, BinariesNotFound for a version we lack.
         """
-        path = Path(data_dir).absolute()
+        path = _absolute(data_dir)
         try:
             version = (path / "PG_VERSION").read_text().strip()
         except PermissionError as error:
@@ -124,21 +125,25 @@ class Cluster:
             ) from error
         programs = binaries or find_binaries(int(version.split(".")[0]))
         tcp = config.read_setting(path, "listen_addresses") != ""
-        return cls(path, programs, superuser="postgres", tcp=tcp)
+        return cls(path, programs, superuser=superuser, tcp=tcp)
 
     # Where it listens
 
     @property
     def port(self) -> int:
-        return self.status().port or int(config.read_setting(self.data_dir, "port") or 5432)
+        """The running server's, else what the files in the data directory say."""
+        return self.status().port or int(
+            config.read_setting(self.data_dir, "port") or _DEFAULT_PORT
+        )
 
     @property
     def socket_dir(self) -> Path:
+        """The running server's (the first one), else what the files in the data directory say."""
         known = self.status().socket_dir
         if known is not None:
             return known
         value = config.read_setting(self.data_dir, "unix_socket_directories")
-        return Path((value or "/var/run/postgresql").split(",")[0].strip())
+        return Path((value or _DEFAULT_SOCKET_DIR).split(",")[0].strip())
 
     def dsn(
         self, database: str = "postgres", user: str | None = None, host: str | None = None
@@ -147,33 +152,41 @@ class Cluster:
         if not self._tcp and host is None:
             return self.dsn_socket(database, user)
         who, where = quote(user or self.superuser, safe=""), host or "127.0.0.1"
+        where = f"[{where}]" if ":" in where else where
         return f"postgresql://{who}@{where}:{self.port}/{quote(database, safe='')}"
 
     def dsn_socket(self, database: str = "postgres", user: str | None = None) -> str:
         """A URI over the Unix socket."""
         who = quote(user or self.superuser, safe="")
-        directory = quote(str(self.socket_dir), safe="")
-        return f"postgresql://{who}@/{quote(database, safe='')}?host={directory}&port={self.port}"
+        where = f"host={quote(str(self.socket_dir), safe='')}&port={self.port}"
+        return f"postgresql://{who}@/{quote(database, safe='')}?{where}"
 
     def own_address(self) -> None:
         """Give it a free port of 127.0.0.1 and a socket directory of its own, from the next start:
-        what a copy of a running cluster needs first."""
-        directory = _socket_dir(self.data_dir)
+        what a copy of another cluster needs first."""
         self.configure(
             {
                 "port": free_port(),
                 "listen_addresses": "127.0.0.1" if self._tcp else "",
-                "unix_socket_directories": str(directory),
+                "unix_socket_directories": str(socket_dir(self.data_dir)),
             }
         )
-        self._own_port = True
+        self._port_is_ours = True
+
+    def configure(self, settings: Mapping[str, Setting]) -> None:
+        """Set (None: remove) settings in postgresql.auto.conf, from the next `reload` or `restart`
+        on. Raises UsageError for what cannot be a setting."""
+        if settings:
+            config.write_settings(self.data_dir, settings)
+        if "port" in settings:
+            self._port_is_ours = False
 
     # Start and stop
 
     def status(self) -> ClusterStatus:
         """What postmaster.pid says, held against the process of that pid."""
         known = config.read_pid_file(self.data_dir)
-        if known is None or not _is_postmaster(known.pid, self.data_dir):
+        if known is None or not _serves(known.pid, self.data_dir):
             return ClusterStatus(False, "stopped")
         where = Path(known.socket_dir) if known.socket_dir else None
         return ClusterStatus(True, known.state or "starting", known.pid, known.port, where)
@@ -181,20 +194,20 @@ class Cluster:
     async def start(self, wait: bool = True, timeout: float = START_SECONDS) -> None:
         """Start it, if it does not run yet, and wait until it accepts connections.
 
-        A port that we chose ourselves and somebody took since is replaced by another.
-        Raises ClusterError (DiskFull, ClusterBusy …) with the last lines of its log and a hint.
+        A port that we chose ourselves and somebody took since is replaced by another one.
+        Raises ClusterError (DiskFull, ClusterBusy …) with the last lines of its log and a hint; the
+        postmaster is gone then, as when the caller is cancelled.
         """
-        for attempt in range(PORT_TRIES):
+        for tries_left in reversed(range(PORT_TRIES)):
             if self.status().running:
                 return
             try:
                 await self._start_once(wait, timeout)
             except startup.PortTaken:
-                if not self._own_port or attempt == PORT_TRIES - 1:
+                if not self._port_is_ours or not tries_left:
                     raise
                 self.configure({"port": free_port()})
-            else:
-                return
+                self._port_is_ours = True
 
     async def _start_once(self, wait: bool, timeout: float) -> None:
         self._remove_stale_pid_file()
@@ -205,21 +218,22 @@ class Cluster:
         try:
             await startup.wait_ready(pid, self.data_dir, self.log_file, since, timeout)
         except BaseException:
-            process.send([pid], signal.SIGQUIT)
-            if not await process.gone([pid], STOP_SECONDS):
-                process.send([pid, *process.children(pid)], signal.SIGKILL)
+            await startup.end([pid])
             raise
 
     def _remove_stale_pid_file(self) -> None:
-        """A postmaster.pid whose pid another program has by now keeps PostgreSQL from starting.
+        """PostgreSQL does not start while postmaster.pid has the pid of a living process, be it
+        another program that got the pid of the dead postmaster (containers reuse low pids).
 
-        It is removed only with proof: no process at all works in this data directory.
+        It is removed only with proof: that process is no server, and the shared memory of the dead
+        postmaster has no user left.
         """
         known = config.read_pid_file(self.data_dir)
-        if known is None or not process.alive(known.pid) or process.working_in(self.data_dir):
-            return  # PostgreSQL itself knows what to do when the pid is free
-        if process.working_directory(known.pid) is not None:
-            (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+        if known is None or not process.alive(known.pid) or process.looks_like_server(known.pid):
+            return
+        if known.shared_memory_id and process.shared_memory_users(known.shared_memory_id):
+            return
+        (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
 
     async def stop(self, mode: StopMode = "fast", timeout: float = STOP_SECONDS) -> None:
         """Stop it, if it runs, and wait for its end. Raises ClusterError after `timeout` seconds:
@@ -230,7 +244,7 @@ class Cluster:
         self._signal([pid], _STOP_SIGNALS[mode])
         if not await process.gone([pid], timeout):
             raise ClusterError(
-                f"the server on {self.data_dir} (pid {pid}) has not stopped after {timeout:g} seconds",
+                f"the server on {self.data_dir} (pid {pid}) still runs after {timeout:g} seconds",
                 hint="a smart stop waits for its clients: stop with mode fast, or immediate",
             )
 
@@ -238,16 +252,26 @@ class Cluster:
         await self.stop(mode)
         await self.start()
 
-    def reload(self) -> None:
-        """Have it read its configuration again (it does so a moment later)."""
-        self._signal([self._pid()], signal.SIGHUP)
+    async def reload(self) -> None:
+        """Have it read its configuration again. New connections see it at once, others in a moment.
+        Raises ClusterError if it does not run."""
+        pid = self.status().pid
+        if pid is None:
+            raise ClusterError(f"no server runs on {self.data_dir}", hint="start it first")
+        self._signal([pid], signal.SIGHUP)
 
-    def configure(self, settings: Mapping[str, Setting]) -> None:
-        """Set (None: remove) settings, from the next `reload` or `restart` on."""
-        if settings:
-            config.write_settings(self.data_dir, settings)
+    async def remove(self) -> None:
+        """Stop it at once and remove its data directory, its log and its socket directory."""
+        sockets = self.socket_dir
+        pid = self.status().pid
+        if pid is not None:
+            await startup.end([pid])
+        await asyncio.to_thread(shutil.rmtree, self.data_dir)
+        self.log_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # shared with other servers, or the system's
+            sockets.rmdir()
 
-    # What tests and drills do to a server
+    # What drills and tests do to a server
 
     def processes(self) -> list[int]:
         """The postmaster and its children; what is left of them when the postmaster is dead."""
@@ -257,20 +281,20 @@ class Cluster:
     async def kill(self) -> None:
         """SIGKILL all its processes, as a machine that loses its power would."""
         pids = self.processes()
+        self._signal(pids[:1], signal.SIGSTOP)  # no new children from here on
+        pids += [p for p in self.processes() if p not in pids]
         self._signal(pids, signal.SIGKILL)
-        late = [p for p in process.working_in(self.data_dir) if p not in pids]
-        self._signal(late, signal.SIGKILL)  # forked in between
-        await process.gone([*pids, *late], STOP_SECONDS)
+        await process.gone(pids, STOP_SECONDS)
 
     def pause(self) -> None:
-        """SIGSTOP all its processes: it hangs, its sockets stay open."""
+        """SIGSTOP all its processes: it hangs, and its sockets stay open."""
         pids = self.processes()
         self._signal(pids, signal.SIGSTOP)  # the postmaster first: no new children after that
         self._signal([p for p in self.processes() if p not in pids], signal.SIGSTOP)
 
     def resume(self) -> None:
         """SIGCONT all its processes."""
-        self._signal(reversed(self.processes()), signal.SIGCONT)
+        self._signal(self.processes(), signal.SIGCONT)
 
     async def standby(
         self,
@@ -279,106 +303,61 @@ class Cluster:
         name: str | None = None,
         slot: str | None = None,
         settings: Mapping[str, Setting] | None = None,
+        on_line: LineHook | None = None,
     ) -> Cluster:
         """A streaming standby of this running cluster, on this machine, started.
 
-        `name` is its application_name (default: the directory's), `slot` a physical slot that is
-        created on the primary. The directory is a sibling of ours unless given.
+        `name` is its application_name (default: its directory's name), `slot` a physical slot that
+        is created on the primary. The directory is a sibling of ours unless given.
+        Raises ProgramFailed, DiskFull and what `start` raises; nothing is left then.
         """
-        path = Path(data_dir).absolute() if data_dir else _free_sibling(self.data_dir)
-        made = _claim(path, owner_of(self.data_dir))
-        called = name or path.name
+        path = _absolute(data_dir) if data_dir else free_sibling(self.data_dir)
+        source = self.dsn()
+        source += f"{'&' if '?' in source else '?'}application_name={quote(name or path.name)}"
         slot_arguments = ("-C", "-S", slot) if slot else ()
-        source = f"{self.dsn()}{'&' if '?' in self.dsn() else '?'}application_name={quote(called, safe='')}"
         try:
-            await run_program(
-                self.binaries.program("pg_basebackup"), "-D", path, "-d", source, "-R",
-                "-X", "stream", "-c", "fast", "--no-sync", *slot_arguments, as_owner_of=path,
-            )  # fmt: skip
-            standby = Cluster(path, self.binaries, superuser=self.superuser, tcp=self._tcp)
-            standby.own_address()
-            standby.configure(settings or {})
-            await standby.start()
+            with claimed(path, owner_of(self.data_dir)):
+                await run_program(
+                    self.binaries.program("pg_basebackup"), "-D", path, "-d", source, "-R", "-P",
+                    "-X", "stream", "-c", "fast", "--no-sync", *slot_arguments,
+                    as_owner_of=path, on_line=on_line,
+                )  # fmt: skip
+                copy = Cluster(path, self.binaries, superuser=self.superuser, tcp=self._tcp)
+                copy.own_address()
+                copy.configure(settings or {})
+                await copy.start()
         except BaseException:
-            _empty(path, remove=made)
+            if slot:
+                await self._drop_slot(slot)  # or it would hold back WAL for nobody
             raise
-        return standby
+        return copy
 
-    def _pid(self) -> int:
-        pid = self.status().pid
-        if pid is None:
-            raise ClusterError(f"no server runs on {self.data_dir}", hint="start it first")
-        return pid
+    async def _drop_slot(self, slot: str) -> None:
+        with contextlib.suppress(OSError, asyncpg.PostgresError):
+            connection = await asyncpg.connect(self.dsn())
+            try:
+                await connection.execute(
+                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+                    " WHERE slot_name = $1 AND NOT active",
+                    slot,
+                )
+            finally:
+                await connection.close()
 
-    def _signal(self, pids: Sequence[int] | reversed[int], number: signal.Signals) -> None:
+    def _signal(self, pids: Iterable[int], number: signal.Signals) -> None:
         try:
             process.send(pids, number)
         except PermissionError as error:
             raise config.not_ours(self.data_dir) from error
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has at this moment."""
-    for port in random.sample(PORTS, len(PORTS)):
-        with socket.socket() as probe:
-            # As PostgreSQL binds: a port that is only in TIME_WAIT is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-    raise ClusterError("no free port on 127.0.0.1", hint="stop some servers")
+def _absolute(path: Path | str) -> Path:
+    return Path(path).expanduser().absolute()
 
 
-def _is_postmaster(pid: int, data_dir: Path) -> bool:
-    """A postmaster's working directory is its data directory; where we may not look (another
-    user's process), a living process with that pid has to do."""
-    if not process.alive(pid):
-        return False
-    directory = process.working_directory(pid)
-    return directory is None or directory == data_dir.resolve()
-
-
-def _claim(path: Path, owner: Owner) -> bool:
-    """Make `path` an empty directory of `owner`; whether it had to be made."""
-    if path.exists() and any(path.iterdir()):
-        raise ClusterBusy(f"{path} is not empty", hint="use another directory, or empty it")
-    made = not path.exists()
-    for parent in [p for p in reversed(path.parents) if not p.exists()]:
-        parent.mkdir()
-        owner.take(parent)
-    if made:
-        path.mkdir(mode=0o700)
-    owner.take(path)
-    path.chmod(0o700)
-    if not owner.reaches(path):
-        raise ClusterError(
-            f"the user {owner.name}, who the server runs as, does not get to {path}",
-            hint=f"use a directory that {owner.name} can reach, such as one under /var or /tmp",
-        )
-    return made
-
-
-def _empty(path: Path, *, remove: bool) -> None:
-    for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
-    if remove:
-        path.rmdir()
-
-
-def _socket_dir(data_dir: Path) -> Path:
-    """DATA_DIR.socket, or a directory with a shorter name where that is too long for a socket."""
-    owner = owner_of(data_dir)
-    path = data_dir.with_name(f"{data_dir.name}.socket")
-    if len(str(path).encode()) > SOCKET_DIR_MAX or re.search(r"[,\s]", str(path)):
-        path = scratch_root(owner) / f"filban-socket-{random.getrandbits(48):012x}"
-    path.mkdir(mode=0o755, exist_ok=True)
-    owner.take(path)
-    return path
-
-
-def _free_sibling(data_dir: Path) -> Path:
-    names = (f"{data_dir.name}-standby{n}" for n in range(1, 1000))
-    return next(p for n in names if not (p := data_dir.with_name(n)).exists())
+def _serves(pid: int, data_dir: Path) -> bool:
+    """As `is_postmaster`; but where we may not look and its arguments do not tell, a process of
+    that pid that looks like a server counts: better a server too many than a second start."""
+    if process.is_postmaster(pid, data_dir):
+        return True
+    return process.working_directory(pid) is None and process.looks_like_server(pid)

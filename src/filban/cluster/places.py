@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from filban.cluster.owner import Owner
-from filban.errors import ClusterError
+from filban.errors import ClusterError, DiskFull
 
 # A Unix socket's path is at most 107 bytes and PostgreSQL adds "/.s.PGSQL.65535" to the directory.
 # Source: sun_path in unix(7), 108 bytes with the closing NUL.
 SOCKET_DIR_MAX = 107 - len("/.s.PGSQL.65535")
 
+# Root's cache, which everybody may read; what root prepares there is for the whole machine.
+ROOT_CACHE = Path("/var/cache/filban")
+CACHE_VARIABLE = "FILBAN_CACHE"
+
+
+@contextlib.contextmanager
+def file_errors(what: str) -> Iterator[None]:
+    """Turn what the file system refuses into errors that say what we were doing and what to do."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{what}: {error.strerror}" + (f" ({error.filename})" if error.filename else "")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "free some space there (df -h, df -i), or use another directory"
+            raise DiskFull(message, hint=hint) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            hint = "use a directory that you can write, or run as its owner"
+            raise ClusterError(message, hint=hint) from error
+        raise
+
 
 def cache_dir(*below: str) -> Path:
     """filban's cache directory (or one below it), made if need be.
 
-    /var/cache/filban for root, so that the server user can read it (root's home it cannot);
+    $FILBAN_CACHE, else /var/cache/filban for root, so that the server user can read it (root's home it cannot);
     $XDG_CACHE_HOME/filban or ~/.cache/filban for others; a private directory under the temporary
     directory where that cannot be written, as for `nobody`.
     """
@@ -26,20 +49,25 @@ def cache_dir(*below: str) -> Path:
         try:
             path = root.joinpath(*below)
             path.mkdir(parents=True, exist_ok=True)
+            if os.geteuid() == 0:  # the server user reads there, whatever our umask
+                for directory in (root, path):
+                    directory.chmod(0o755)
         except OSError:
             continue
         if os.access(path, os.W_OK) and _is_ours(root):
             return path
     raise ClusterError(
         "no directory for filban's cache can be written",
-        hint="set XDG_CACHE_HOME to a directory that you can write",
+        hint=f"set {CACHE_VARIABLE} to a directory that you can write",
     )
 
 
 def _cache_roots() -> list[Path]:
+    if named := os.environ.get(CACHE_VARIABLE):
+        return [Path(named).absolute()]
     private = Path(tempfile.gettempdir()) / f"filban-cache-{os.geteuid()}"
     if os.geteuid() == 0:
-        return [Path("/var/cache/filban"), private]
+        return [ROOT_CACHE, private]
     xdg = os.environ.get("XDG_CACHE_HOME")
     home = [Path(xdg)] if xdg else [Path(os.path.expanduser("~")) / ".cache"]
     return [*(h / "filban" for h in home if h.is_absolute()), private]

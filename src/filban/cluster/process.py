@@ -15,6 +15,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 POLL_SECONDS = 0.02
+_SERVER_NAMES = ("postgres", "postmaster")
 
 
 def _stat(pid: int) -> list[str]:
@@ -49,20 +50,21 @@ def pid_namespace() -> str:
 
 
 def working_directory(pid: int) -> Path | None:
-    """Its working directory; None if it is gone or belongs to somebody we may not look at."""
+    """Its working directory; None if it is gone or we may not look: another user's process, or as
+    root in a container without CAP_SYS_PTRACE."""
     try:
         return Path(os.readlink(PROC / str(pid) / "cwd"))
     except OSError:
         return None
 
 
-def command(pid: int) -> str:
-    """Its command line, for messages; "" if it is gone."""
+def arguments(pid: int) -> list[str]:
+    """Its command line, which everybody may read; [] if it is gone."""
     try:
         raw = (PROC / str(pid) / "cmdline").read_bytes()
     except OSError:
-        return ""
-    return raw.replace(b"\0", b" ").decode(errors="replace").strip()
+        return []
+    return raw.rstrip(b"\0").decode(errors="replace").split("\0")
 
 
 def everything() -> list[int]:
@@ -78,6 +80,26 @@ def working_in(directory: Path) -> list[int]:
     """Processes whose working directory is `directory`: a server's, orphaned backends included."""
     wanted = directory.resolve()
     return [pid for pid in everything() if working_directory(pid) == wanted and alive(pid)]
+
+
+def is_postmaster(pid: int, data_dir: Path) -> bool:
+    """Whether this process serves this data directory: it works there, or, where we may not look,
+    it was told so by its arguments."""
+    if not alive(pid):
+        return False
+    directory = working_directory(pid)
+    if directory is not None:
+        return directory == data_dir.resolve()
+    return (
+        looks_like_server(pid)
+        and {str(data_dir), str(data_dir.resolve())} & set(arguments(pid)) != set()
+    )
+
+
+def looks_like_server(pid: int) -> bool:
+    """Whether it is some postmaster or backend ("postgres: …" is a backend's title)."""
+    name = (arguments(pid) or [""])[0]
+    return Path(name).name in _SERVER_NAMES or name.startswith("postgres:")
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> None:
@@ -98,3 +120,20 @@ async def gone(pids: Iterable[int], timeout: float) -> bool:
             return False
         await asyncio.sleep(POLL_SECONDS)
     return True
+
+
+def shared_memory_users(segment: int) -> int | None:
+    """How many processes have a System V segment attached; None if there is no such segment.
+
+    PostgreSQL keeps a small one per data directory, whose id is in postmaster.pid, so that nobody
+    starts there while a backend of a dead postmaster lives: the same proof serves us.
+    """
+    try:
+        lines = (PROC / "sysvipc/shm").read_text().splitlines()[1:]
+    except OSError:
+        return None
+    for line in lines:
+        fields = line.split()
+        if int(fields[1]) == segment:
+            return int(fields[6])
+    return None

@@ -7,11 +7,13 @@ import codecs
 import contextlib
 import os
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from filban.cluster.owner import Owner, me, owner_of, server_user
 from filban.errors import BinariesNotFound, DiskFull, ProgramFailed, UsageError
@@ -126,16 +128,18 @@ async def _spawn(
     wants_input: bool,
 ) -> asyncio.subprocess.Process:
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    try:
-        return await asyncio.create_subprocess_exec(
-            *owner.prefix(), str(path), *args,
-            stdin=pipe if wants_input else null, stdout=pipe, stderr=pipe,
-            env=env, cwd="/", start_new_session=True,
-        )  # fmt: skip
-    except (FileNotFoundError, PermissionError) as error:
-        raise BinariesNotFound(
-            f"{path} cannot be run: {error.strerror}", hint="is it installed, and executable?"
-        ) from error
+    command = [*owner.prefix(), str(path), *args]
+    for program in (command[0], str(path)):
+        if shutil.which(program) is None:
+            raise BinariesNotFound(
+                f"{program} is not here or cannot be run", hint="is it installed, and executable?"
+            )
+    # cwd: the user that it runs as may not read ours. A session of its own: Ctrl-C in the terminal
+    # comes to us alone, and we can signal it with all its children.
+    return await asyncio.create_subprocess_exec(
+        *command, stdin=pipe if wants_input else null, stdout=pipe, stderr=pipe,
+        env=env, cwd="/", start_new_session=True,
+    )  # fmt: skip
 
 
 async def _feed(process: asyncio.subprocess.Process, data: str | bytes | None) -> None:
@@ -198,8 +202,6 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
 
 def _hide_secrets(args: list[str]) -> tuple[list[str], dict[str, str]]:
     """The arguments without passwords, and the environment that carries the password instead."""
-    from urllib.parse import unquote  # noqa: PLC0415
-
     found: set[str] = set()
 
     def take(match: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from filban.cluster import process
 from filban.cluster.binaries import Binaries
 from filban.cluster.config import PidFile, read_pid_file
 from filban.cluster.owner import owner_of
+from filban.cluster.places import file_errors
 from filban.cluster.run import clean_environment
 from filban.errors import ClusterBusy, ClusterError, DiskFull, ProgramFailed
 
@@ -20,38 +22,97 @@ _ACCEPTING = ("ready", "standby")
 # The shell ends at once, so that the postmaster is init's child and not ours: it outlives us, and
 # nobody has to wait for it. A session of its own keeps the terminal's Ctrl-C away from it.
 _LAUNCH = '"$@" </dev/null >&2 & echo $!'
-
-# What the server says at FATAL, and what a person can do. Wordings of 14 to 18.
-_HINTS: tuple[tuple[str, str], ...] = (
-    (r"no space left on device|disk quota", "free some space there (df -h)"),
-    (r"could not bind|address already in use|could not create any (TCP|Unix)",
-     "another server has this port or socket: stop it, or configure another port"),
-    (r"has wrong ownership|must be started by the user that owns",
-     "the data directory belongs to another user: chown -R it, or start as its owner"),
-    (r"invalid permissions", "chmod 700 the data directory"),
-    (r"initialized by PostgreSQL version|database files are incompatible",
-     "use the programs of the version in its PG_VERSION file: --bin-dir, or install that version"),
-    (r"lock file .* already exists|is another postmaster",
-     "another process has the pid in postmaster.pid; remove that file only if no server runs there"),
-    (r"pre-existing shared memory|could not create shared memory|could not map anonymous",
-     "processes of the former server are still alive, or shared_buffers is more than there is"),
-    (r"unrecognized configuration parameter|configuration file .* contains errors|invalid value",
-     "a setting is wrong: see the lines above it"),
-    (r"could not access file .*: No such file", "a library in shared_preload_libraries is missing"),
-    (r"could not locate a valid checkpoint|requested timeline|recovery",
-     "the data directory is not a whole copy, or the WAL it needs is missing"),
-)  # fmt: skip
+_QUIT_SECONDS = 10.0
 
 
-class PortTaken(ClusterError):
+class PortTaken(ClusterBusy):
     """Somebody took the port between our look and the server's bind."""
 
 
+# What the server says at FATAL (wordings of 14 to 18), which error that is, and what to do.
+_REASONS: tuple[tuple[str, type[ClusterError], str], ...] = (
+    (
+        r"no space left on device|disk quota exceeded",
+        DiskFull,
+        "free some space there (df -h, df -i)",
+    ),
+    (
+        r"could not bind|could not create any (TCP/IP|Unix-domain) sockets|address already in use",
+        PortTaken,
+        "another server has this port or socket: stop it, or configure another port",
+    ),
+    (
+        r"has wrong ownership|must be started by the user that owns",
+        ClusterError,
+        "the data directory belongs to another user: chown -R it, or start as its owner",
+    ),
+    (
+        r"data directory .* has invalid permissions",
+        ClusterError,
+        "chmod 700 the data directory",
+    ),
+    (
+        r"initialized by PostgreSQL version|incompatible with server",
+        ClusterError,
+        "use the programs of the version in its PG_VERSION file: --bin-dir, or install that one",
+    ),
+    (
+        r"lock file .*postmaster.pid.* already exists",
+        ClusterBusy,
+        "if that process is no server on this directory, remove its postmaster.pid",
+    ),
+    (
+        r"pre-existing shared memory block",
+        ClusterBusy,
+        "processes of its former server are still alive: end them, then start again",
+    ),
+    (
+        r"could not (create|map|resize) (anonymous )?shared memory|could not create semaphores",
+        ClusterError,
+        "the machine gives less shared memory than asked for: lower shared_buffers, "
+        "max_connections or huge_pages",
+    ),
+    (
+        r"could not access file .*: No such file|could not load library",
+        ClusterError,
+        "a library in shared_preload_libraries is not installed for this version",
+    ),
+    (
+        r"unrecognized configuration parameter|configuration file .* contains errors|"
+        r"invalid value for parameter|is outside the valid range",
+        ClusterError,
+        "correct the setting named above (postgresql.auto.conf overrides postgresql.conf)",
+    ),
+    (
+        r"could not locate (a valid|required) checkpoint|invalid checkpoint record|"
+        r"requested timeline|required WAL|must be ended",
+        ClusterError,
+        "the data directory is not a whole copy, or the WAL that it needs is missing",
+    ),
+)
+
+
 async def launch(binaries: Binaries, data_dir: Path, log_file: Path) -> int:
-    """Start `postgres` on the data directory as its owner; its pid. Output goes to `log_file`."""
+    """Start `postgres` on the data directory as its owner; its pid. Output goes to `log_file`.
+
+    A caller that is cancelled in between leaves no postmaster that it does not know of.
+    """
+    task = asyncio.ensure_future(_launch(binaries, data_dir, log_file))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():  # a matter of milliseconds, and worth more than haste
+            await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is None:
+            await end([task.result()])
+        raise
+
+
+async def _launch(binaries: Binaries, data_dir: Path, log_file: Path) -> int:
     owner = owner_of(data_dir)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    log = os.open(log_file, flags, 0o600)
+    with file_errors(f"the log {log_file} cannot be opened"):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        log = os.open(log_file, flags, 0o600)
     try:
         owner.take(log_file)
         shell = await asyncio.create_subprocess_exec(
@@ -62,13 +123,7 @@ async def launch(binaries: Binaries, data_dir: Path, log_file: Path) -> int:
         )  # fmt: skip
     finally:
         os.close(log)
-    try:
-        answer, _ = await shell.communicate()
-    except asyncio.CancelledError:
-        # The shell lives for a millisecond: hear it out, so that the postmaster is not lost.
-        answer, _ = await shell.communicate()
-        process.send([int(answer)] if answer.strip() else [], process.signal.SIGQUIT)
-        raise
+    answer, _ = await shell.communicate()
     if not answer.strip():
         raise ProgramFailed("postgres", shell.returncode or 1, tail(log_file))
     return int(answer)
@@ -77,7 +132,7 @@ async def launch(binaries: Binaries, data_dir: Path, log_file: Path) -> int:
 async def wait_ready(pid: int, data_dir: Path, log_file: Path, since: int, timeout: float) -> None:
     """Wait until the postmaster accepts connections. `since`: where its part of the log begins.
 
-    Raises what `why` says if it ends before; ClusterError if `timeout` seconds pass.
+    Raises the error that explains it if it ends before; ClusterError after `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -85,7 +140,7 @@ async def wait_ready(pid: int, data_dir: Path, log_file: Path, since: int, timeo
         if known is not None and known.pid == pid and known.state in _ACCEPTING:
             return
         if not process.alive(pid):
-            raise why(data_dir, log_file, since, known)
+            raise explanation(data_dir, log_file, since, known)
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"the server on {data_dir} does not accept connections after {timeout:g} seconds;"
@@ -95,31 +150,45 @@ async def wait_ready(pid: int, data_dir: Path, log_file: Path, since: int, timeo
         await asyncio.sleep(process.POLL_SECONDS)
 
 
-def why(data_dir: Path, log_file: Path, since: int, known: PidFile | None) -> ClusterError:
-    """The error that explains, from its log, why a postmaster did not come up."""
-    text = tail(log_file, since) or tail(newest_log(data_dir))
-    hint = next((h for p, h in _HINTS if re.search(p, text, re.IGNORECASE)), f"see {log_file}")
+async def end(pids: list[int]) -> None:
+    """End postmasters at once and wait for it; with force if they do not obey."""
+    process.send(pids, signal.SIGCONT)  # a paused one could not
+    process.send(pids, signal.SIGQUIT)
+    if not await process.gone(pids, _QUIT_SECONDS):
+        everyone = [p for pid in pids for p in (pid, *process.children(pid))]
+        process.send(everyone, signal.SIGKILL)
+        await process.gone(everyone, _QUIT_SECONDS)
+
+
+def explanation(
+    data_dir: Path, log_file: Path, since: int, known: PidFile | None = None
+) -> ClusterError:
+    """The error that says, from its log, why a postmaster did not come up."""
+    text = tail(log_file, since)
+    collected = _newest_collected(data_dir)
+    if "redirecting log output" in text and collected is not None:
+        text = tail(collected)
     message = f"PostgreSQL did not start on {data_dir}; the last lines of its log:\n{text}"
-    if hint is _HINTS[0][1]:
-        return DiskFull(message, hint=hint)
-    if hint is _HINTS[1][1]:
-        return PortTaken(message, hint=hint)
-    if known is not None and process.alive(known.pid) and "lock file" in text:
-        return ClusterBusy(f"{message}\n(pid {known.pid}: {process.command(known.pid)})", hint=hint)
-    return ClusterError(message, hint=hint)
+    for pattern, kind, hint in _REASONS:
+        if re.search(pattern, text, re.IGNORECASE):
+            if known is not None and process.alive(known.pid):
+                message += f"\npid {known.pid} is: {' '.join(process.arguments(known.pid))}"
+            return kind(message, hint=hint)
+    return ClusterError(message, hint=f"the whole log: {collected or log_file}")
 
 
-def newest_log(data_dir: Path) -> Path | None:
-    """The logging collector's newest file, where the server logs to the default directory."""
+def _newest_collected(data_dir: Path) -> Path | None:
+    """The logging collector's newest file, where it logs to the default directory."""
     files = [p for p in (data_dir / "log").glob("*") if p.is_file()]
     return max(files, key=lambda p: p.stat().st_mtime_ns, default=None)
 
 
-def tail(log_file: Path | None, since: int = 0) -> str:
-    """The last lines of a log, from byte `since` on."""
-    if log_file is None or not log_file.exists():
+def tail(log_file: Path, since: int = 0) -> str:
+    """The last lines of a log, from byte `since` on; "" where there is none."""
+    try:
+        with log_file.open("rb") as file:
+            file.seek(since)
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except FileNotFoundError:
         return ""
-    with log_file.open("rb") as file:
-        file.seek(since)
-        lines = file.read().decode(errors="replace").strip().splitlines()
     return "\n".join(lines[-LOG_TAIL_LINES:])
