@@ -1,0 +1,1 @@
+"""The news database of the demo: its tables, its text, its traffic."""
