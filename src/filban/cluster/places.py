@@ -41,21 +41,22 @@ def file_errors(what: str) -> Iterator[None]:
 def cache_dir(*below: str) -> Path:
     """filban's cache directory (or one below it), made if need be.
 
-    $FILBAN_CACHE, else /var/cache/filban for root, so that the server user can read it (root's home it cannot);
-    $XDG_CACHE_HOME/filban or ~/.cache/filban for others; a private directory under the temporary
-    directory where that cannot be written, as for `nobody`.
+    $FILBAN_CACHE; else for root /var/cache/filban, so that the server user can read it (root's home
+    it cannot), for others $XDG_CACHE_HOME/filban or ~/.cache/filban; a private directory under the
+    temporary directory where that cannot be written, as for `nobody`.
     """
     for root in _cache_roots():
-        try:
-            path = root.joinpath(*below)
+        path = root.joinpath(*below)
+        with contextlib.suppress(OSError):
+            root.mkdir(parents=True, exist_ok=True)
+            if not _is_ours(root):
+                continue
             path.mkdir(parents=True, exist_ok=True)
             if os.geteuid() == 0:  # the server user reads there, whatever our umask
-                for directory in (root, path):
-                    directory.chmod(0o755)
-        except OSError:
-            continue
-        if os.access(path, os.W_OK) and _is_ours(root):
-            return path
+                root.chmod(0o755)
+                path.chmod(0o755)
+            if os.access(path, os.W_OK):
+                return path
     raise ClusterError(
         "no directory for filban's cache can be written",
         hint=f"set {CACHE_VARIABLE} to a directory that you can write",
@@ -64,7 +65,7 @@ def cache_dir(*below: str) -> Path:
 
 def _cache_roots() -> list[Path]:
     if named := os.environ.get(CACHE_VARIABLE):
-        return [Path(named).absolute()]
+        return [Path(named).resolve()]
     private = Path(tempfile.gettempdir()) / f"filban-cache-{os.geteuid()}"
     if os.geteuid() == 0:
         return [ROOT_CACHE, private]
