@@ -210,7 +210,7 @@ class Cluster:
                 self._port_is_ours = True
 
     async def _start_once(self, wait: bool, timeout: float) -> None:
-        self._remove_stale_pid_file()
+        await startup.clear_the_way(self.data_dir)
         since = self.log_file.stat().st_size if self.log_file.exists() else 0
         pid = await startup.launch(self.binaries, self.data_dir, self.log_file)
         if not wait:
@@ -220,20 +220,6 @@ class Cluster:
         except BaseException:
             await startup.end([pid])
             raise
-
-    def _remove_stale_pid_file(self) -> None:
-        """PostgreSQL does not start while postmaster.pid has the pid of a living process, be it
-        another program that got the pid of the dead postmaster (containers reuse low pids).
-
-        It is removed only with proof: that process is no server, and the shared memory of the dead
-        postmaster has no user left.
-        """
-        known = config.read_pid_file(self.data_dir)
-        if known is None or not process.alive(known.pid) or process.looks_like_server(known.pid):
-            return
-        if known.shared_memory_id and process.shared_memory_users(known.shared_memory_id):
-            return
-        (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
 
     async def stop(self, mode: StopMode = "fast", timeout: float = STOP_SECONDS) -> None:
         """Stop it, if it runs, and wait for its end. Raises ClusterError after `timeout` seconds:

@@ -33,6 +33,11 @@ def alive(pid: int) -> bool:
     return bool(fields) and fields[0] not in ("Z", "X")
 
 
+def exists(pid: int) -> bool:
+    """Whether the kernel still has the pid: for PostgreSQL, a zombie's is taken."""
+    return bool(_stat(pid))
+
+
 def start_time(pid: int) -> int | None:
     """When it started, in clock ticks since boot (field 22); None if it is gone."""
     fields = _stat(pid)

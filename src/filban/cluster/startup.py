@@ -23,6 +23,10 @@ _ACCEPTING = ("ready", "standby")
 # nobody has to wait for it. A session of its own keeps the terminal's Ctrl-C away from it.
 _LAUNCH = '"$@" </dev/null >&2 & echo $!'
 _QUIT_SECONDS = 10.0
+# Idle backends notice at once that their postmaster is dead, busy ones when they next look.
+ORPHAN_SECONDS = 5.0
+# A server writes at least one WAL segment of the default size when it starts.
+_ROOM_TO_START = 16 * 1024 * 1024
 
 
 class PortTaken(ClusterBusy):
@@ -90,6 +94,48 @@ _REASONS: tuple[tuple[str, type[ClusterError], str], ...] = (
         "the data directory is not a whole copy, or the WAL that it needs is missing",
     ),
 )
+
+
+async def clear_the_way(data_dir: Path) -> None:
+    """Remove the lock files of a dead server that would keep PostgreSQL from starting.
+
+    It takes a postmaster for alive while its pid is: of a zombie that nobody reaps (containers
+    without init), or of another program that got the pid since. We remove the files only with the
+    proof that PostgreSQL itself relies on: nobody uses the dead server's shared memory.
+    Raises ClusterBusy while backends of the dead server live.
+    """
+    known = read_pid_file(data_dir)
+    if known is None or process.is_postmaster(known.pid, data_dir):
+        return
+    if known.shared_memory_id is not None:
+        await _without_users(data_dir, known.shared_memory_id)
+    if process.exists(known.pid) and not process.looks_like_server(known.pid):
+        (data_dir / "postmaster.pid").unlink(missing_ok=True)
+    if known.socket_dir is not None and known.port is not None:
+        lock = Path(known.socket_dir) / f".s.PGSQL.{known.port}.lock"
+        if _second_line(lock) == known.data_dir:  # as in postmaster.pid: whose it is
+            lock.unlink(missing_ok=True)
+
+
+async def _without_users(data_dir: Path, segment: int) -> None:
+    """Wait until backends have noticed that their postmaster is dead, which ends them."""
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while process.shared_memory_users(segment):
+        if time.monotonic() > deadline:
+            pids = " ".join(str(p) for p in process.working_in(data_dir))
+            raise ClusterBusy(
+                f"processes of the former server on {data_dir} still run, without a postmaster:"
+                f" {pids or 'their pids cannot be seen'}",
+                hint=f"end them first: kill -9 {pids}" if pids else "end them first, as root",
+            )
+        await asyncio.sleep(process.POLL_SECONDS)
+
+
+def _second_line(path: Path) -> str | None:
+    try:
+        return path.read_text().splitlines()[1]
+    except (OSError, IndexError):
+        return None
 
 
 async def launch(binaries: Binaries, data_dir: Path, log_file: Path) -> int:
@@ -168,6 +214,12 @@ def explanation(
     collected = _newest_collected(data_dir)
     if "redirecting log output" in text and collected is not None:
         text = tail(collected)
+    if not text and (free := _free_bytes(data_dir)) < _ROOM_TO_START:
+        return DiskFull(
+            f"PostgreSQL did not start on {data_dir} and could not even write its log:"
+            f" {free} bytes are free there",
+            hint=_REASONS[0][2],
+        )
     message = f"PostgreSQL did not start on {data_dir}; the last lines of its log:\n{text}"
     for pattern, kind, hint in _REASONS:
         if re.search(pattern, text, re.IGNORECASE):
@@ -175,6 +227,11 @@ def explanation(
                 message += f"\npid {known.pid} is: {' '.join(process.arguments(known.pid))}"
             return kind(message, hint=hint)
     return ClusterError(message, hint=f"the whole log: {collected or log_file}")
+
+
+def _free_bytes(path: Path) -> int:
+    info = os.statvfs(path)
+    return info.f_bavail * info.f_frsize
 
 
 def _newest_collected(data_dir: Path) -> Path | None:
