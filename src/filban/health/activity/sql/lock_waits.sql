@@ -5,6 +5,11 @@
 -- this to any role, the activity of other roles only to pg_read_all_stats. waitstart exists from 14 on.
 WITH locks AS MATERIALIZED (
   SELECT * FROM pg_locks
+), owner AS (
+  -- a prepared transaction's locks have no pid; what they share is the one on its own id
+  SELECT p.gid, l.virtualtransaction
+  FROM pg_prepared_xacts p
+  JOIN locks l ON l.locktype = 'transactionid' AND l.transactionid = p.transaction AND l.pid IS NULL
 ), waiting AS MATERIALIZED (
   SELECT l.*, pg_blocking_pids(l.pid) AS blocking
   FROM locks l
@@ -14,8 +19,8 @@ WITH locks AS MATERIALIZED (
     w.pid,
     ARRAY(SELECT DISTINCT b FROM unnest(w.blocking) b WHERE b <> 0 ORDER BY b) AS blocked_by,
     CASE WHEN 0 = ANY (w.blocking) THEN ARRAY(
-      SELECT DISTINCT p.gid FROM locks h JOIN pg_prepared_xacts p ON h.virtualtransaction = '-1/' || p.transaction::text
-      WHERE h.granted AND h.locktype = w.locktype
+      SELECT DISTINCT p.gid FROM locks h JOIN owner p USING (virtualtransaction)
+      WHERE h.granted AND h.pid IS NULL AND h.locktype = w.locktype
         AND (h.database, h.relation, h.page, h.tuple, h.virtualxid, h.transactionid::text, h.classid, h.objid, h.objsubid)
           IS NOT DISTINCT FROM
             (w.database, w.relation, w.page, w.tuple, w.virtualxid, w.transactionid::text, w.classid, w.objid, w.objsubid)
