@@ -1,0 +1,29 @@
+"""SQL texts: parse, fingerprint, split, and what a statement may do (libpg_query through postgast).
+
+    fingerprint(sql), normalize(sql), split(sql)    texts
+    parse(sql) -> Tree                              nodes as in PostgreSQL's parsenodes.h
+    statement_kinds(sql), read_only(sql)            what sort of statements
+    session_effects(sql) -> Effects                 what they do to the session, what they use
+
+All but `read_only` raise SqlError for what is not PostgreSQL 18's grammar, or is too deep or long.
+"""
+
+from filban.sql.effects import Effects, Name, session_effects
+from filban.sql.kinds import read_only, statement_kinds
+from filban.sql.nodes import Node, Tree, parse
+from filban.sql.parser import SqlError, fingerprint, normalize, split
+
+__all__ = [
+    "Effects",
+    "Name",
+    "Node",
+    "SqlError",
+    "Tree",
+    "fingerprint",
+    "normalize",
+    "parse",
+    "read_only",
+    "session_effects",
+    "split",
+    "statement_kinds",
+]
