@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from filban.cluster.owner import Owner
+from filban.cluster.owner import Owner, server_user
 from filban.errors import ClusterError, DiskFull
 
 # A Unix socket's path is at most 107 bytes and PostgreSQL adds "/.s.PGSQL.65535" to the directory.
@@ -55,11 +55,11 @@ def cache_dir(*below: str) -> Path:
             if os.geteuid() == 0:  # the server user reads there, whatever our umask
                 root.chmod(0o755)
                 path.chmod(0o755)
-            if os.access(path, os.W_OK):
+            if os.access(path, os.W_OK) and server_user().reaches(path):
                 return path
     raise ClusterError(
-        "no directory for filban's cache can be written",
-        hint=f"set {CACHE_VARIABLE} to a directory that you can write",
+        "there is no directory for filban's cache that we can write and the server user can read",
+        hint=f"set {CACHE_VARIABLE} to such a directory",
     )
 
 

@@ -198,10 +198,10 @@ async def wait_ready(pid: int, data_dir: Path, log_file: Path, since: int, timeo
 
 async def end(pids: list[int]) -> None:
     """End postmasters at once and wait for it; with force if they do not obey."""
-    process.send(pids, signal.SIGCONT)  # a paused one could not
+    everyone = [p for pid in pids for p in (pid, *process.children(pid))]
+    process.send(everyone, signal.SIGCONT)  # paused ones could not
     process.send(pids, signal.SIGQUIT)
     if not await process.gone(pids, _QUIT_SECONDS):
-        everyone = [p for pid in pids for p in (pid, *process.children(pid))]
         process.send(everyone, signal.SIGKILL)
         await process.gone(everyone, _QUIT_SECONDS)
 
