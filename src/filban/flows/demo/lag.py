@@ -13,16 +13,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from statistics import median
 
-import asyncpg
-
 from filban.errors import NotGood
-from filban.flows.demo.servers import OURS, SCHEMA, STANDBY, Servers
+from filban.flows.demo.servers import OURS, STANDBY, Servers
 from filban.flows.progress import Step
-from filban.pg import Query, Session, connection, parse, session
+from filban.pg import Query, Session, parse, session
 from filban.pg.connect import statement_errors
 
 PACKAGE = "filban.flows.demo"
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.05
 POLL_SECONDS = 0.0005
 # A standby on the same machine that shows nothing for so long does not replay at all.
 DEADLINE_SECONDS = 30.0
@@ -36,6 +34,20 @@ class Position:
     sync_state: str
     unsent_bytes: int
     lag_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A marker, committed on the primary."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Whether a marker can be read on the standby."""
+
+    seen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +76,6 @@ class Lag:
     @property
     def worst_bytes(self) -> int:
         return max(s.bytes for s in self.samples)
-
-
-async def prepare(session: Session) -> None:
-    """The table of markers, which the standby replays like any other."""
-    with statement_errors("preparing the heartbeat"):
-        await session.connection.execute(
-            f"CREATE TABLE {SCHEMA}.heartbeat (id integer PRIMARY KEY, at timestamptz NOT NULL)"
-        )
 
 
 async def sample(servers: Servers, count: int, step: Step) -> Lag:
@@ -109,28 +113,25 @@ async def sampling(servers: Servers) -> AsyncIterator[Lag]:
 
 
 @contextlib.asynccontextmanager
-async def _pair(servers: Servers) -> AsyncIterator[tuple[Session, asyncpg.Connection]]:
+async def _pair(servers: Servers) -> AsyncIterator[tuple[Session, Session]]:
     async with (
         session(parse(servers.dsn), OURS) as primary,
-        connection(parse(servers.standby_dsn)) as standby,
+        session(parse(servers.standby_dsn)) as standby,
     ):
         yield primary, standby
 
 
-async def _marker(primary: Session, standby: asyncpg.Connection) -> Sample:
+async def _marker(primary: Session, standby: Session) -> Sample:
     with statement_errors("measuring the standby's lag"):
-        marker = await primary.connection.fetchval(
-            f"INSERT INTO {SCHEMA}.heartbeat SELECT coalesce(max(id), 0) + 1, clock_timestamp()"
-            f" FROM {SCHEMA}.heartbeat RETURNING id"
-        )
-        seconds, position = await asyncio.gather(_seen(standby, marker), _position(primary))
+        beat = await primary.row(Query(PACKAGE, "beat"), Beat)
+        seconds, position = await asyncio.gather(_seen(standby, beat), _position(primary))
     return Sample(seconds, position.lag_bytes)
 
 
-async def _seen(standby: asyncpg.Connection, marker: int) -> float:
+async def _seen(standby: Session, beat: Beat) -> float:
     """Seconds until the marker can be read there."""
     started = time.perf_counter()
-    while not await standby.fetchval(f"SELECT true FROM {SCHEMA}.heartbeat WHERE id = $1", marker):
+    while not (await standby.row(Query(PACKAGE, "seen"), Seen, beat.id)).seen:
         if time.perf_counter() - started > DEADLINE_SECONDS:
             raise NotGood(
                 f"the standby has not shown a commit of {DEADLINE_SECONDS:g} seconds ago",

@@ -23,7 +23,8 @@ _LITERAL = re.compile(r"'(?:[^']|'')*'")
 _COLUMN = r'(?P<alias>"(?:[^"]|"")+"|\w+)\.(?P<column>"(?:[^"]|"")+"|\w+)'
 # A column against a constant, as ruleutils prints it: `(a.b = ''::text)`, `((a.b)::text = ANY (''…`
 _TERM = re.compile(
-    rf"\(\(?{_COLUMN}\)?(?:::[\w ]+)? (?P<op>=|<=|>=|<|>) (?:ANY \()?[(]?(?:''|\$\d+|-?\d)"
+    rf"(?<![^\s(])\(\(?{_COLUMN}\)?(?:::[\w ]+)? "
+    r"(?P<op>=|<=|>=|<|>) (?:ANY \()?[(]?(?:''|\$\d+|-?\d)"
 )
 _SORT_KEY = re.compile(rf"{_COLUMN}(?P<down> DESC)?(?P<nulls> NULLS \w+)?")
 

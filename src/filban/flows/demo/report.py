@@ -85,9 +85,9 @@ def _postgresql(m: Measurements) -> dict[str, Any]:
 def _database(options: DemoOptions, loaded: Loaded) -> dict[str, Any]:
     return {
         "seed": options.seed,
-        "generated_and_copied_bytes": loaded.copy_bytes,
-        "generated_and_copied_seconds": round(loaded.copy_seconds, 3),
-        "keys_and_statistics_seconds": round(loaded.keys_seconds, 3),
+        "copied_bytes": loaded.copy_bytes,
+        "generated_and_copied_in_seconds": round(loaded.copy_seconds, 3),
+        "keys_and_statistics_in_seconds": round(loaded.keys_seconds, 3),
         "tables": [
             {"table": s.name, "count": loaded.rows[s.name], "size_bytes": s.size_bytes}
             for s in loaded.sizes
@@ -98,8 +98,8 @@ def _database(options: DemoOptions, loaded: Loaded) -> dict[str, Any]:
 def _traffic(options: DemoOptions, m: Measurements) -> dict[str, Any]:
     return {
         "statements": m.ran.calls,
-        "wall_seconds": round(m.ran.seconds, 3),
-        "statements_per_second": round(m.ran.calls / m.ran.seconds, 1),
+        "ran_for_seconds": round(m.ran.seconds, 3),
+        "throughput_per_second": round(m.ran.calls / m.ran.seconds, 1),
         "tasks": options.tasks,
         "connections": options.connections,
         "wait_for_a_connection_median_ms": round(1000 * median(m.ran.waits_seconds), 3),
@@ -111,7 +111,6 @@ def _traffic(options: DemoOptions, m: Measurements) -> dict[str, Any]:
                 "calls": s.calls,
                 "mean_ms": round(s.mean_ms, 3),
                 "total_ms": round(s.total_ms, 1),
-                "sql": _one_line(s.asked.text),
             }
             for s in m.slowest.statements[:SHOWN_STATEMENTS]
         ],
@@ -119,23 +118,24 @@ def _traffic(options: DemoOptions, m: Measurements) -> dict[str, Any]:
 
 
 def _index(advice: Advice) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "passed_over_because_no_comparison_with_a_column_leads_to_an_index": list(advice.without),
+    trial = advice.proven
+    others: dict[str, Any] = {
+        "no_index_of_this_kind_for": list(advice.without),
         "tried_and_dropped": [t.index.create_sql for t in advice.rejected],
     }
-    trial = advice.proven
     if trial is None:
-        return {"proven": False} | facts
+        return {"proven": False} | others
     return {
         "proven": True,
         "statement": trial.statement.name,
-        "filter": trial.filter_text,
-        "sql": trial.index.create_sql,
-        "built_concurrently_seconds": round(trial.build_seconds, 3),
+        "asks": _one_line(trial.statement.text),
+        "scan_filtered_by": trial.filter_text,
+        "create": trial.index.create_sql,
+        "built_in_seconds": round(trial.build_seconds, 3),
         "size_bytes": trial.size_bytes,
         "speed_up": round(trial.speed_up, 1),
         "executions": [_side("before", trial.before), _side("after", trial.after)],
-    } | facts
+    } | others
 
 
 def _side(when: str, measured: Measured) -> dict[str, Any]:
@@ -149,16 +149,16 @@ def _side(when: str, measured: Measured) -> dict[str, Any]:
 
 def _backup(taken: Taken, restored: Restored) -> dict[str, Any]:
     return {
-        "base_backup_seconds": round(taken.seconds, 3),
-        "base_backup_bytes": taken.size_bytes,
+        "taken_in_seconds": round(taken.seconds, 3),
+        "size_bytes": taken.size_bytes,
         "verified": taken.verified,
         "verified_by": taken.verified_by,
-        "restored_to": f"restore point at {restored.point.lsn}",
-        "copy_seconds": round(restored.copy_seconds, 3),
-        "time_to_a_writable_server_seconds": round(restored.rto_seconds, 3),
-        "compare_seconds": round(restored.compare_seconds, 3),
+        "restored_to": f"a restore point at {restored.point.lsn}",
+        "copied_in_seconds": round(restored.copy_seconds, 3),
+        "writable_after_seconds": round(restored.rto_seconds, 3),
+        "compared_in_seconds": round(restored.compare_seconds, 3),
         "compared_tables": restored.tables,
-        "compared_row_count": restored.rows,
+        "compared_rows": restored.rows,
         "equal_to_the_source": restored.equal,
         "differing": list(restored.differing),
     }

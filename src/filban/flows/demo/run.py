@@ -80,15 +80,14 @@ class _Run:
 
     @contextlib.asynccontextmanager
     async def _pool(self) -> AsyncIterator[Any]:
-        size = self._options.connections
-        async with asyncpg.create_pool(self._up.dsn, min_size=size, max_size=size) as pool:
+        count = self._options.connections
+        async with asyncpg.create_pool(self._up.dsn, min_size=count, max_size=count) as pool:
             yield pool
 
     async def _load(self) -> Loaded:
         articles = self._options.articles
         with step(self._progress, "load the news database", articles, "articles") as running:
             async with session(parse(self._up.dsn), OURS) as ours:
-                await lag.prepare(ours)
                 loaded = await load(ours, articles, self._options.seed, running)
             total = sum(table.size_bytes for table in loaded.sizes)
             running.summary = f"{number(sum(loaded.rows.values()))} rows, {size(total)}"

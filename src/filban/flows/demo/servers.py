@@ -14,11 +14,12 @@ from filban.cluster.binaries import SERVER_PROGRAMS
 from filban.cluster.owner import owner_of
 from filban.errors import DiskFull
 from filban.flows.demo.options import DemoOptions
-from filban.pg import Limits, connection, parse
+from filban.pg import Limits, Query, connection, parse
 from filban.units import size
 
+PACKAGE = "filban.flows.demo"
 DATABASE = "news"
-SCHEMA = "filban_demo"
+SCHEMA = "filban_demo"  # as in own_schema.sql
 STANDBY = "standby1"
 STATEMENTS = "pg_stat_statements"
 NEEDED = (*SERVER_PROGRAMS, "pg_basebackup")
@@ -121,7 +122,6 @@ async def _create_database(primary: Cluster, contrib: bool) -> None:
     async with connection(parse(primary.dsn()), OURS) as opened:
         await opened.execute(f"CREATE DATABASE {DATABASE}")
     async with connection(parse(primary.dsn(DATABASE)), OURS) as opened:
-        # Away from the tables of the service, whose schema is `public`.
-        await opened.execute(f"CREATE SCHEMA {SCHEMA}")
+        await opened.execute(Query(PACKAGE, "own_schema").text(primary.binaries.major))
         if contrib:
             await opened.execute(f"CREATE EXTENSION {STATEMENTS} SCHEMA {SCHEMA}")
