@@ -45,7 +45,7 @@ class SequenceUse:
     identity: bool
     column_name: str | None
     column_type: str | None
-    widen_sql: str
+    widen_sql: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class IntegerKey:
     visible: bool
     lowest: int | None
     highest: int | None
-    widen_sql: str
+    widen_sql: str | None
 
 
 QUERIES: Mapping[str, type] = {

@@ -109,7 +109,10 @@ def _column_evidence(use: SequenceUse) -> dict[str, Quantity]:
 
 
 def _widen(use: SequenceUse, members: Sequence[SequenceUse]) -> Fix:
-    narrow = sorted({m.widen_sql for m in members if m.column_type in ("int2", "int4")})
+    columns = [m for m in members if m.column_type in ("int2", "int4")]
+    if any(m.widen_sql is None for m in columns):
+        return PARTITION_KEY
+    narrow = sorted({m.widen_sql or "" for m in columns})
     statements = list(narrow)
     up = use.increment > 0
     if use.maximum < _BIG if up else use.minimum > -_BIG - 1:
@@ -122,6 +125,10 @@ def _widen(use: SequenceUse, members: Sequence[SequenceUse]) -> Fix:
     return Fix(sql="\n".join(statements), lock="SHARE ROW EXCLUSIVE")
 
 
+PARTITION_KEY = Fix(
+    advice="The column is part of a partition key, whose type cannot be changed: make a new "
+    "partitioned table with bigint, copy the partitions over one by one, and swap the names.",
+)
 REWRITES = (
     "Rewrites the table and its indexes under the lock: nobody reads or writes it meanwhile. For a "
     "large table add a bigint column, fill it in batches with a trigger for new rows, and swap. "
@@ -153,7 +160,9 @@ def exhausted_keys(
                 "used_percent": Quantity(round(used, 2), "percent"),
                 "column_type": Quantity(kind),
             },
-            fix=Fix(sql=key.widen_sql, lock="ACCESS EXCLUSIVE", caution=REWRITES),
+            fix=Fix(sql=key.widen_sql, lock="ACCESS EXCLUSIVE", caution=REWRITES)
+            if key.widen_sql
+            else PARTITION_KEY,
         )
 
 

@@ -1,7 +1,7 @@
 -- Columns of type smallint or integer in a primary key, unique index or foreign key of this database,
 -- with the extremes of the values that ANALYZE saw: one row a column. A partition counts for its
 -- partitioned table. lowest and highest are NULL when the statistics hold none; `visible` tells
--- whether this role may see them at all. Reads statistics only, never the tables.
+-- whether this role may see them at all. widen_sql is NULL where the type cannot be changed. Reads statistics only, never the tables.
 -- Columns exist from 14 on.
 WITH key AS (
   SELECT i.indrelid AS table_, u.k AS column_
@@ -9,6 +9,11 @@ WITH key AS (
   WHERE i.indisunique AND u.position <= i.indnkeyatts AND u.k > 0 AND i.indrelid >= 16384
   UNION
   SELECT f.conrelid, unnest(f.conkey) FROM pg_constraint f WHERE f.contype = 'f'
+), partition_key AS MATERIALIZED (
+  -- a column of a partition key cannot change its type
+  SELECT pg_partition_root(p.partrelid) AS root, a.attname
+  FROM pg_partitioned_table p
+  JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs::int2[])
 ), integer_key AS (
   SELECT
     n.nspname, c.relname, a.attname, t.typname,
@@ -28,7 +33,9 @@ SELECT
   bool_and(k.visible) AS visible,
   min(seen.lowest) AS lowest,
   max(seen.highest) AS highest,
-  format('ALTER TABLE %I.%I ALTER COLUMN %I TYPE bigint;', rn.nspname, r.relname, k.attname) AS widen_sql
+  CASE WHEN (k.root, k.attname) NOT IN (SELECT root, attname FROM partition_key) THEN
+    format('ALTER TABLE %I.%I ALTER COLUMN %I TYPE bigint;', rn.nspname, r.relname, k.attname)
+  END AS widen_sql
 FROM integer_key k
 JOIN pg_class r ON r.oid = k.root
 JOIN pg_namespace rn ON rn.oid = r.relnamespace
@@ -43,5 +50,5 @@ LEFT JOIN LATERAL (
       || substring(s.histogram_bounds::text FROM '(-?[0-9]+)\}$')::bigint
   ) v
 ) seen ON true
-GROUP BY rn.nspname, r.relname, k.attname, k.typname
+GROUP BY rn.nspname, r.relname, k.root, k.attname, k.typname
 ORDER BY name

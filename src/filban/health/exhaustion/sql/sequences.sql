@@ -1,12 +1,17 @@
 -- Sequences of this database with the column they feed, if any: one row a sequence and column (owned
 -- by it, or its default). last_value is NULL before the first nextval, and where `readable` is false:
 -- no right to it, or an ALTER SEQUENCE holds it locked and would keep us waiting.
--- sequence_type and column_type are int2, int4, int8 or another. Columns exist from 14 on.
+-- widen_sql is NULL where the column's type cannot be changed. sequence_type and column_type are int2, int4, int8 or another. Columns exist from 14 on.
 WITH locked AS MATERIALIZED (
   SELECT l.relation FROM pg_locks l
   WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+), partition_key AS MATERIALIZED (
+  -- a column of a partition key cannot change its type
+  SELECT pg_partition_root(p.partrelid) AS root, a.attname
+  FROM pg_partitioned_table p
+  JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs::int2[])
 ), fed AS (
   -- owned: serial and identity columns
   SELECT d.objid AS sequence, d.refobjid AS table_, d.refobjsubid AS column_, d.deptype = 'i' AS identity
@@ -41,7 +46,9 @@ SELECT
   coalesce(f.identity, false) AS identity,
   cn.nspname || '.' || c.relname || '.' || a.attname AS column_name,
   ct.typname::text AS column_type,
-  format('ALTER TABLE %I.%I ALTER COLUMN %I TYPE bigint;', cn.nspname, c.relname, a.attname) AS widen_sql
+  CASE WHEN c.oid IS NOT NULL AND (c.oid, a.attname) NOT IN (SELECT root, attname FROM partition_key) THEN
+    format('ALTER TABLE %I.%I ALTER COLUMN %I TYPE bigint;', cn.nspname, c.relname, a.attname)
+  END AS widen_sql
 FROM sequence s
 JOIN pg_type t ON t.oid = s.seqtypid
 LEFT JOIN fed f ON f.sequence = s.seqrelid
