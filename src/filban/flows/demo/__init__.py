@@ -2,6 +2,7 @@
 
 from filban.flows.demo.keep import stop
 from filban.flows.demo.options import DemoOptions
+from filban.flows.demo.report import CODES
 from filban.flows.demo.run import demo
 
-__all__ = ["DemoOptions", "demo", "stop"]
+__all__ = ["CODES", "DemoOptions", "demo", "stop"]

@@ -19,6 +19,11 @@ from filban.flows.demo.statements import Slowest
 from filban.units import duration, number
 
 SHOWN_STATEMENTS = 5
+INDEX_PROVEN = "demo.index_proven"
+BACKUP_RESTORED = "demo.backup_restored"
+BACKUP_DIFFERS = "demo.backup_differs"
+STANDBY_FOLLOWS = "demo.standby_follows"
+CODES = (INDEX_PROVEN, BACKUP_RESTORED, BACKUP_DIFFERS, STANDBY_FOLLOWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +193,7 @@ def _index_findings(m: Measurements) -> list[Finding]:
 
 def _index_finding(trial: Trial) -> Finding:
     return Finding(
-        code="demo.index_proven",
+        code=INDEX_PROVEN,
         severity=Severity.info,
         subject=trial.index.qualified,
         title=f"An index made {trial.statement.name} {number(round(trial.speed_up))} times faster",
@@ -218,7 +223,7 @@ def _backup_finding(m: Measurements) -> Finding:
     }
     if m.restored.equal:
         return Finding(
-            code="demo.backup_restored",
+            code=BACKUP_RESTORED,
             severity=Severity.info,
             subject="news",
             title="The backup gives every row back",
@@ -227,7 +232,7 @@ def _backup_finding(m: Measurements) -> Finding:
             evidence=evidence,
         )
     return Finding(
-        code="demo.backup_differs",
+        code=BACKUP_DIFFERS,
         severity=Severity.critical,
         subject="news",
         title="The restored backup is not the source",
@@ -239,7 +244,7 @@ def _backup_finding(m: Measurements) -> Finding:
 def _standby_finding(m: Measurements) -> Finding:
     load = m.lag_under_load
     return Finding(
-        code="demo.standby_follows",
+        code=STANDBY_FOLLOWS,
         severity=Severity.info,
         subject="standby1",
         title=f"The standby shows a commit after {duration(load.median_seconds)} under load",
