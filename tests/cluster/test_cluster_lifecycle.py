@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from filban.cluster import Cluster, process, run_program, throwaway
+from filban.cluster import Cluster, config, process, run_program, throwaway
 from filban.cluster import cluster as cluster_module
 from filban.cluster.owner import server_user
 from filban.errors import ClusterBusy, ClusterError, DiskFull
@@ -22,10 +22,31 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @pytest.fixture
-async def cluster():
-    """A running cluster that the test may break."""
+async def own():
+    """A running cluster that the test may break for good."""
     async with throwaway() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A cluster for the tests that leave it whole."""
+    with asyncio.Runner() as runner:
+        manager = throwaway()
+        yield runner.run(manager.__aenter__())
+        runner.run(manager.__aexit__(None, None, None))
+
+
+@pytest.fixture
+async def cluster(shared):
+    """The shared cluster, running; it gets its settings back and is restarted if need be."""
+    file = shared.data_dir / config.AUTO_CONF
+    before = file.read_text()
+    yield shared
+    if file.read_text() != before:
+        await shared.stop()
+        config.write_file(file, before)
+    await shared.start()
 
 
 async def _ask(dsn: str, sql: str = "SELECT 1"):
@@ -59,8 +80,13 @@ async def test_a_smart_stop_waits_and_says_what_to_do(cluster):
         with pytest.raises(ClusterError, match="still runs after") as caught:
             await cluster.stop("smart", timeout=0.2)
         assert "mode fast" in caught.value.hint
+        assert cluster.status().state == "stopping"
+        starting = asyncio.create_task(cluster.start())
+        await asyncio.sleep(0.1)
     finally:
         connection.terminate()
+    await starting
+    assert await _ask(cluster.dsn()) == 1
 
 
 async def test_configure_and_alter_system_live_together(cluster):
@@ -187,16 +213,14 @@ async def test_a_start_that_fails_says_why(cluster, settings, says, hint):
     await cluster.start()
 
 
-async def test_a_failure_in_the_collected_log_is_shown(cluster):
-    await cluster.stop()
-    cluster.configure(
-        {"logging_collector": True, "recovery_target_time": "x", "log_directory": "log"}
-    )
-    (cluster.data_dir / "standby.signal").touch()
-    (cluster.data_dir / "recovery.signal").touch()
-    shutil.rmtree(cluster.data_dir / "pg_wal")
+async def test_a_failure_in_the_collected_log_is_shown(own):
+    await own.stop()
+    own.configure({"logging_collector": True, "recovery_target_time": "x", "log_directory": "log"})
+    (own.data_dir / "standby.signal").touch()
+    (own.data_dir / "recovery.signal").touch()
+    shutil.rmtree(own.data_dir / "pg_wal")
     with pytest.raises(ClusterError, match=r"recovery_target_time|pg_wal"):
-        await cluster.start()
+        await own.start()
 
 
 async def test_other_versions_files(cluster, majors):
@@ -304,24 +328,31 @@ async def test_a_backend_that_outlives_its_postmaster_keeps_others_from_starting
 # Standbys
 
 
-async def test_a_standby_with_a_slot_and_a_name(cluster):
-    standby = await cluster.standby(slot="s1", name="blue green", settings={"work_mem": "5MB"})
-    assert standby.port != cluster.port
+async def test_a_standby_with_a_slot_and_a_name(own):
+    standby = await own.standby(slot="s1", name="blue green", settings={"work_mem": "5MB"})
+    assert standby.port != own.port
     assert await _ask(standby.dsn(), "SHOW work_mem") == "5MB"
     row = (
         "SELECT application_name || ' ' || slot_name FROM pg_stat_replication, pg_replication_slots"
     )
-    while (found := await _ask(cluster.dsn(), row)) is None:  # it may not have connected yet
+    while (found := await _ask(own.dsn(), row)) is None:  # it may not have connected yet
         await asyncio.sleep(0.05)
     assert found == "blue green s1"
 
 
-async def test_a_standby_that_fails_leaves_no_slot_and_no_directory(cluster):
-    before = sorted(cluster.data_dir.parent.glob("data*"))
+async def test_a_slot_of_somebody_else_is_left_alone(own):
+    await _ask(own.dsn(), "SELECT pg_create_physical_replication_slot('s1')")
+    with pytest.raises(ClusterBusy, match='slot "s1" already'):
+        await own.standby(slot="s1")
+    assert await _ask(own.dsn(), "SELECT count(*) FROM pg_replication_slots") == 1
+
+
+async def test_a_standby_that_fails_leaves_no_slot_and_no_directory(own):
+    before = sorted(own.data_dir.parent.glob("data*"))
     with pytest.raises(ClusterError):
-        await cluster.standby(slot="s1", settings={"no_such_setting": 1})
-    assert await _ask(cluster.dsn(), "SELECT count(*) FROM pg_replication_slots") == 0
-    left = set(cluster.data_dir.parent.glob("data*")) - set(before)
+        await own.standby(slot="s1", settings={"no_such_setting": 1})
+    assert await _ask(own.dsn(), "SELECT count(*) FROM pg_replication_slots") == 0
+    left = set(own.data_dir.parent.glob("data*")) - set(before)
     assert [p.suffix for p in left] == [".log"]  # which tells why
 
 

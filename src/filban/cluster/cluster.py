@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-import asyncpg
-
-from filban.cluster import abandoned, config, process, startup
+from filban.cluster import abandoned, config, copying, process, startup
 from filban.cluster.binaries import Binaries, find_binaries
 from filban.cluster.config import Setting
 from filban.cluster.directory import beside, claimed, free_port, free_sibling, socket_dir
 from filban.cluster.owner import owner_of, server_user
 from filban.cluster.run import LineHook, run_program
 from filban.cluster.template import InitOptions, from_template, initdb
-from filban.errors import ClusterError
+from filban.errors import ClusterBusy, ClusterError
 
 StopMode = Literal["smart", "fast", "immediate"]
 
@@ -192,22 +190,32 @@ class Cluster:
         return ClusterStatus(True, known.state or "starting", known.pid, known.port, where)
 
     async def start(self, wait: bool = True, timeout: float = START_SECONDS) -> None:
-        """Start it, if it does not run yet, and wait until it accepts connections.
+        """Start it, if it does not run yet, and wait until it accepts connections; one that is
+        stopping is waited for and started again.
 
         A port that we chose ourselves and somebody took since is replaced by another one.
         Raises ClusterError (DiskFull, ClusterBusy …) with the last lines of its log and a hint; the
         postmaster is gone then, as when the caller is cancelled.
         """
-        for tries_left in reversed(range(PORT_TRIES)):
-            if self.status().running:
-                return
-            try:
-                await self._start_once(wait, timeout)
-            except startup.PortTaken:
-                if not self._port_is_ours or not tries_left:
-                    raise
-                self.configure({"port": free_port()})
-                self._port_is_ours = True
+        if (now := self.status()).state == "stopping":
+            await self._wait_stopped(now.pid, timeout)
+        elif now.pid is not None:
+            if wait:
+                await startup.wait_ready(now.pid, self.data_dir, self.log_file, 0, timeout)
+            return
+        await self._start_on_some_port(wait, timeout)
+
+    async def _start_on_some_port(
+        self, wait: bool, timeout: float, tries: int = PORT_TRIES
+    ) -> None:
+        try:
+            await self._start_once(wait, timeout)
+        except startup.PortTaken:
+            if not self._port_is_ours or tries == 0:
+                raise
+            self.configure({"port": free_port()})
+            self._port_is_ours = True
+            await self._start_on_some_port(wait, timeout, tries - 1)
 
     async def _start_once(self, wait: bool, timeout: float) -> None:
         await startup.clear_the_way(self.data_dir)
@@ -222,14 +230,17 @@ class Cluster:
             raise
 
     async def stop(self, mode: StopMode = "fast", timeout: float = STOP_SECONDS) -> None:
-        """Stop it, if it runs, and wait for its end. Raises ClusterError after `timeout` seconds:
+        """Stop it, if it runs, and wait for its end. Raises ClusterBusy after `timeout` seconds:
         a smart stop waits for its clients."""
         pid = self.status().pid
         if pid is None:
             return
         self._signal([pid], _STOP_SIGNALS[mode])
-        if not await process.gone([pid], timeout):
-            raise ClusterError(
+        await self._wait_stopped(pid, timeout)
+
+    async def _wait_stopped(self, pid: int | None, timeout: float) -> None:
+        if pid is not None and not await process.gone([pid], timeout):
+            raise ClusterBusy(
                 f"the server on {self.data_dir} (pid {pid}) still runs after {timeout:g} seconds",
                 hint="a smart stop waits for its clients: stop with mode fast, or immediate",
             )
@@ -241,10 +252,13 @@ class Cluster:
     async def reload(self) -> None:
         """Have it read its configuration again. New connections see it at once, others in a moment.
         Raises ClusterError if it does not run."""
+        self._signal([self._running_pid()], signal.SIGHUP)
+
+    def _running_pid(self) -> int:
         pid = self.status().pid
         if pid is None:
             raise ClusterError(f"no server runs on {self.data_dir}", hint="start it first")
-        self._signal([pid], signal.SIGHUP)
+        return pid
 
     async def remove(self) -> None:
         """Stop it at once and remove its data directory, its log and its socket directory."""
@@ -295,40 +309,21 @@ class Cluster:
 
         `name` is its application_name (default: its directory's name), `slot` a physical slot that
         is created on the primary. The directory is a sibling of ours unless given.
-        Raises ProgramFailed, DiskFull and what `start` raises; nothing is left then.
+        Raises ClusterError if we do not run, ProgramFailed, DiskFull and what `start` raises;
+        nothing but the log of the failed start is left then.
         """
+        self._running_pid()
         path = _absolute(data_dir) if data_dir else free_sibling(self.data_dir)
         source = self.dsn()
         source += f"{'&' if '?' in source else '?'}application_name={quote(name or path.name)}"
-        slot_arguments = ("-C", "-S", slot) if slot else ()
-        try:
-            with claimed(path, owner_of(self.data_dir)):
-                await run_program(
-                    self.binaries.program("pg_basebackup"), "-D", path, "-d", source, "-R", "-P",
-                    "-X", "stream", "-c", "fast", "--no-sync", *slot_arguments,
-                    as_owner_of=path, on_line=on_line,
-                )  # fmt: skip
+        with claimed(path, owner_of(self.data_dir)):
+            async with copying.slot_unless_it_fails(self.dsn(), slot):
+                await copying.base_backup(self.binaries, source, path, slot, on_line)
                 copy = Cluster(path, self.binaries, superuser=self.superuser, tcp=self._tcp)
                 copy.own_address()
                 copy.configure(settings or {})
                 await copy.start()
-        except BaseException:
-            if slot:
-                await self._drop_slot(slot)  # or it would hold back WAL for nobody
-            raise
         return copy
-
-    async def _drop_slot(self, slot: str) -> None:
-        with contextlib.suppress(OSError, asyncpg.PostgresError):
-            connection = await asyncpg.connect(self.dsn())
-            try:
-                await connection.execute(
-                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
-                    " WHERE slot_name = $1 AND NOT active",
-                    slot,
-                )
-            finally:
-                await connection.close()
 
     def _signal(self, pids: Iterable[int], number: signal.Signals) -> None:
         try:

@@ -113,11 +113,10 @@ def write_file(path: Path, text: str) -> None:
             raise
 
 
-def hba_text(lines: Sequence[str], *, password: bool = False) -> str:
+def hba_text(lines: Sequence[str]) -> str:
     """pg_hba.conf: the given lines first (the first match counts), then this machine only."""
-    method = "scram-sha-256" if password else "trust"
     ours = [
-        f"{kind:<5} {database:<12} all {address:<13} {method}"
+        f"{kind:<5} {database:<12} all {address:<13} trust"
         for database in ("all", "replication")
         for kind, address in (("local", ""), ("host", "127.0.0.1/32"), ("host", "::1/128"))
     ]

@@ -82,6 +82,11 @@ _REASONS: tuple[tuple[str, type[ClusterError], str], ...] = (
         "a library in shared_preload_libraries is not installed for this version",
     ),
     (
+        r"could not access the server configuration file",
+        ClusterError,
+        "Debian keeps it under /etc/postgresql: start such a cluster with pg_ctlcluster",
+    ),
+    (
         r"unrecognized configuration parameter|configuration file .* contains errors|"
         r"invalid value for parameter|is outside the valid range",
         ClusterError,
