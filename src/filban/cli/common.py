@@ -61,8 +61,14 @@ def run_async(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
             raise Interrupted("interrupted; what was started has been stopped") from None
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 async def _until_signalled(work: Coroutine[Any, Any, Result]) -> Result:
-    """SIGINT is asyncio.Runner's own; SIGTERM and SIGHUP (a closed terminal) end the work too."""
+    """Ctrl-C, SIGTERM and SIGHUP (a closed terminal) end the work, once.
+
+    asyncio.Runner's own SIGINT handler raises at the second Ctrl-C, in the middle of the clean-up.
+    """
     task = asyncio.current_task()
     received: list[int] = []
     loop = asyncio.get_running_loop()
@@ -72,7 +78,7 @@ async def _until_signalled(work: Coroutine[Any, Any, Result]) -> Result:
             task.cancel()
         received.append(number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         loop.add_signal_handler(number, stop, number)
     try:
         return await work
@@ -82,7 +88,7 @@ async def _until_signalled(work: Coroutine[Any, Any, Result]) -> Result:
             raise Interrupted(f"stopped by {name}; what was started has been stopped") from None
         raise
     finally:
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in _ENDING:
             loop.remove_signal_handler(number)
 
 
