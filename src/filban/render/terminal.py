@@ -58,12 +58,11 @@ def _finding(console: Console, finding: Finding) -> None:
         (f"  {finding.code}", "dim"),
     )
     console.print(head)
-    console.print(Text(f"  {clean(finding.subject)}", style="cyan"))
-    for line in clean(finding.why).splitlines():
-        console.print(Text(f"  {line}"))
+    _indented(console, finding.subject, style="cyan")
+    _indented(console, finding.why)
     if finding.evidence:
         pairs = " · ".join(f"{name} {value}" for name, value in evidence(finding.evidence))
-        console.print(Text(f"  evidence: {clean(pairs)}", style="dim"))
+        _indented(console, f"evidence: {pairs}", style="dim")
     if finding.fix is not None:
         _fix(console, finding.fix)
     console.print()
@@ -75,9 +74,13 @@ def _fix(console: Console, fix: Fix) -> None:
     for line in (fix.sql or fix.command).splitlines():
         console.print(Text(f"    {clean(line)}"), soft_wrap=True)
     if fix.advice:
-        console.print(Text(f"    {clean(fix.advice)}"))
+        _indented(console, fix.advice, by=4)
     if fix.caution:
-        console.print(Text(f"  caution: {clean(fix.caution)}", style="yellow"))
+        _indented(console, f"caution: {fix.caution}", style="yellow")
+
+
+def _indented(console: Console, text: str, *, style: str = "", by: int = 2) -> None:
+    console.print(Padding(Text(clean(text), style=style), (0, 0, 0, by)))
 
 
 def _section(console: Console, section: Section) -> None:
