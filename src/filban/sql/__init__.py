@@ -4,10 +4,12 @@
     parse(sql) -> Tree                              nodes as in PostgreSQL's parsenodes.h
     statement_kinds(sql), read_only(sql)            what sort of statements
     session_effects(sql) -> Effects                 what they do to the session, what they use
+    body_effects(language, body) -> Effects         the same of a function's body
 
 All but `read_only` raise SqlError for what is not PostgreSQL 18's grammar, or is too deep or long.
 """
 
+from filban.sql.body import body_effects
 from filban.sql.effects import Effects, Name, session_effects
 from filban.sql.kinds import read_only, statement_kinds
 from filban.sql.nodes import Node, Tree, parse
@@ -19,6 +21,7 @@ __all__ = [
     "Node",
     "SqlError",
     "Tree",
+    "body_effects",
     "fingerprint",
     "normalize",
     "parse",

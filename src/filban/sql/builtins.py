@@ -2,8 +2,8 @@
 
 The names of `builtin_functions.txt` are those whose every variant in pg_catalog is immutable or
 stable, on each PostgreSQL that `scripts/builtin-functions` found when it wrote the file (15, 16 and
-18); a test holds it against every server of the machine. Volatility is PostgreSQL's own promise that a
-function changes nothing; what it does not cover is listed here by hand.
+18); a test holds it against every server of the machine. Volatility is PostgreSQL's own promise
+that a function changes nothing; what it does not cover is listed here by hand.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ triggers) is returned as names, for whoever knows the database's catalogue.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ class Effects:
     functions: called by name; a name may also be that of a type (`date(x)`).
     fields: what follows a dot in an expression: a column, or a function in attribute notation.
     set_locally: it calls set_config(…, …, true).
+    guessed: the names are words of a text that was not parsed; many of them name nothing.
     """
 
     reason: str = ""
@@ -45,6 +46,7 @@ class Effects:
     types: frozenset[Name] = frozenset()
     fields: frozenset[str] = frozenset()
     set_locally: bool = False
+    guessed: bool = False
 
 
 def session_effects(sql: str) -> Effects:
@@ -231,19 +233,3 @@ def _is_local(call: Fields) -> bool:
     arguments = call.get("args", ())
     constant = arguments[2].get("A_Const", {}) if len(arguments) == 3 else {}
     return bool(constant.get("boolval", {}).get("boolval"))
-
-
-def join(parts: Iterable[Effects]) -> Effects:
-    """The effects of several texts as one."""
-    every = list(parts)
-    return Effects(
-        reason=next((e.reason for e in every if e.reason), ""),
-        ddl=any(e.ddl for e in every),
-        set_locally=any(e.set_locally for e in every),
-        **{
-            name: frozenset().union(*(getattr(e, name) for e in every))
-            for name in (
-                "reads", "writes", "with_names", "functions", "operators", "types", "fields",
-            )
-        },
-    )  # fmt: skip

@@ -79,10 +79,16 @@ def raw_tree(sql: str) -> dict[str, Any]:
         lib.pg_query_free_parse_result(result)
 
 
-def raw_plpgsql(create_function: str) -> list[dict[str, Any]]:
-    """The statements of a `CREATE FUNCTION … LANGUAGE plpgsql`. Raises SqlError."""
-    functions: list[dict[str, Any]] = _call("parse_plpgsql", create_function)
-    return functions
+def tokens(sql: str) -> list[tuple[str, str]]:
+    """(text, kind) of each token but comments; kinds are the names in PostgreSQL's scanner.
+
+    Raises SqlError.
+    """
+    _check(sql)
+    raw = sql.encode()
+    name = _token_names()
+    found = ((raw[t.start : t.end].decode(), name[t.token]) for t in _unchecked("scan", sql).tokens)
+    return [token for token in found if not token[1].endswith("_COMMENT")]
 
 
 def _call(function: str, sql: str) -> Any:
@@ -117,13 +123,18 @@ def _check(sql: str) -> None:
 
 
 @cache
-def _token_roles() -> dict[int, str]:
-    """Token number -> "chain", "flat", "open" or "close"."""
+def _token_names() -> dict[int, str]:
     import postgast
 
-    token = postgast.pg_query_pb2.Token
+    return {number: str(name) for name, number in postgast.pg_query_pb2.Token.items()}
+
+
+@cache
+def _token_roles() -> dict[int, str]:
+    """Token number -> "chain", "flat", "open" or "close"."""
     groups = {"chain": _CHAINS, "flat": _FLAT, "open": _OPEN, "close": _CLOSE}
-    return {token.Value(name): role for role, names in groups.items() for name in names}
+    role_of = {name: role for role, names in groups.items() for name in names}
+    return {number: role_of[name] for number, name in _token_names().items() if name in role_of}
 
 
 def _depth(sql: str) -> int:

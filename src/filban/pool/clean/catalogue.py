@@ -1,0 +1,208 @@
+"""Which objects of one database may change the session of whoever uses them.
+
+A graph: an object uses functions, types, relations. The ends that cannot be judged, or are known
+to change the session, are dirty, and so is everything that leads to them. Names of a statement are
+looked up in every schema, because search_path and overloading are the server's to resolve: one
+dirty candidate suffices.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from filban.pool.clean.collect import Rows
+from filban.pool.clean.extensions import is_harmless
+from filban.pool.clean.rows import Function
+from filban.sql import Effects, Name
+from filban.sql.builtins import harmless
+
+# Objects below are PostgreSQL's own (FirstNormalObjectId of access/transam.h).
+FIRST_OWN_OID = 16384
+# What CREATE TYPE … AS RANGE makes functions of.
+_RANGE_CONSTRUCTORS = frozenset(
+    {"range_constructor2", "range_constructor3"} | {f"multirange_constructor{n}" for n in (0, 1, 2)}
+)
+
+
+class Node(NamedTuple):
+    """kind as in `uses.sql`, id an oid."""
+
+    kind: str
+    id: int
+
+
+ANYTHING = Node("d", 0)
+
+
+class Unknown(NamedTuple):
+    """A name that nothing in the catalogue has: made since it was read, or not there at all."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.what} is not known"
+
+
+class Catalogue:
+    """One database as of one version of its catalogue."""
+
+    def __init__(self, rows: Rows, body_effects: Callable[[str, str], Effects]) -> None:
+        """body_effects(language, body): `filban.sql.body_effects`, or a cache in front of it."""
+        self.version = rows.version
+        self._found: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+        self._builtins = frozenset(row.name for row in rows.names if row.kind == "b")
+        self._labels: dict[Node, str] = {}
+        self._row_functions: dict[str, list[Node]] = defaultdict(list)
+        self._name_all(rows)
+        self._dirty: dict[Node, str] = {}
+        self._judge_all(rows, body_effects)
+
+    def why_dirty(self, effects: Effects) -> str | Unknown:
+        """What in these effects may change the session, or "" when nothing does."""
+        if effects.reason:
+            return effects.reason
+        used = list(self._used(effects))
+        if used and ANYTHING in self._dirty:
+            return self._dirty[ANYTHING]
+        unknown: Unknown | None = None
+        for what in used:
+            if isinstance(what, Unknown):
+                unknown = unknown or what
+            elif isinstance(what, str):
+                return what
+            elif what in self._dirty:
+                return self._dirty[what]
+        return unknown or ""
+
+    def _name_all(self, rows: Rows) -> None:
+        for row in rows.names:
+            if row.kind != "b":
+                self._name(Node(row.kind, row.id), row.schema, row.name)
+        for function in rows.functions:
+            self._name(Node("f", function.id), function.schema, function.name)
+            if function.one_row:
+                self._row_functions[function.name].append(Node("f", function.id))
+
+    def _name(self, node: Node, schema: str, name: str) -> None:
+        self._found[node.kind, name].append((schema, node.id))
+        self._labels[node] = f"{_KINDS[node.kind]} {schema}.{name}"
+
+    # What a name may be.
+
+    def _used(self, effects: Effects) -> Iterator[Node | Unknown | str]:
+        for name in effects.functions:
+            yield from self._function(name, guessed=effects.guessed)
+        for name in effects.reads:
+            yield from self._relation("r", name, effects)
+        for name in effects.writes:
+            yield from self._relation("w", name, effects)
+        for name in effects.types:
+            yield from self._some("t", name, guessed=effects.guessed)
+        for name in effects.operators:
+            yield from self._some("o", name, guessed=effects.guessed)
+        for field in effects.fields:
+            yield from self._row_functions.get(field, ())
+        if effects.set_locally:
+            yield from self._candidates("f", Name("", "set_config"))
+
+    def _candidates(self, kind: str, name: Name) -> list[Node]:
+        found = self._found.get((kind, name.name), ())
+        return [Node(kind, oid) for schema, oid in found if name.schema in ("", schema)]
+
+    def _function(self, name: Name, *, guessed: bool) -> Iterator[Node | Unknown | str]:
+        own = self._candidates("f", name)
+        yield from own
+        if name.schema in ("", "pg_catalog") and name.name in self._builtins:
+            if name.name not in harmless():
+                yield f"function {name.name}"
+        elif not own:
+            # `date(x)`: a cast written as a call.
+            yield from self._some("t", name, guessed=guessed)
+
+    def _relation(self, kind: str, name: Name, effects: Effects) -> Iterator[Node | Unknown | str]:
+        found = self._candidates("r", name)
+        if (
+            not found
+            and not effects.guessed
+            and (name.schema or name.name not in effects.with_names)
+        ):
+            yield Unknown(f"relation {_text(name)}")
+        for node in found:
+            yield Node(kind, node.id)
+            # Of what words in a body may name, only pg_settings changes settings when written to.
+            certain = not effects.guessed or name.name == "pg_settings"
+            if kind == "w" and node.id < FIRST_OWN_OID and certain:
+                yield f"writing to {_text(name)}"
+
+    def _some(self, kind: str, name: Name, *, guessed: bool) -> Iterator[Node | Unknown]:
+        found = self._candidates(kind, name)
+        yield from found
+        if not found and not guessed:
+            yield Unknown(f"{_KINDS[kind]} {_text(name)}")
+
+    # What is dirty.
+
+    def _judge_all(self, rows: Rows, body_effects: Callable[[str, str], Effects]) -> None:
+        users: dict[Node, list[Node]] = defaultdict(list)
+        for use in rows.uses:
+            user, used = Node(use.user_kind, use.user_id), Node(use.used_kind, use.used_id)
+            users[used].append(user)
+            if use.builtin and use.builtin not in harmless():
+                self._dirty[user] = f"function {use.builtin} in {self._label(user)}"
+            elif used.kind == "x":
+                self._dirty[user] = f"{self._label(user)} is a foreign table"
+        for function in rows.functions:
+            self._judge(function, body_effects, users)
+        self._spread(users)
+
+    def _judge(
+        self,
+        function: Function,
+        body_effects: Callable[[str, str], Effects],
+        users: dict[Node, list[Node]],
+    ) -> None:
+        """Note whether a function is dirty by itself, and what its body uses."""
+        node = Node("f", function.id)
+        if function.kind == "a" or is_harmless(function) or function.body in _RANGE_CONSTRUCTORS:
+            return
+        if function.atomic:
+            reasons: Iterable[str] = ["a command in its body"] if function.utility else []
+        else:
+            effects = body_effects(function.language, function.body)
+            uses = [] if effects.reason else list(self._used(effects))
+            for used in uses:
+                if isinstance(used, Node):
+                    users[used].append(node)
+            reasons = [effects.reason] if effects.reason else map(str, _not_nodes(uses))
+        for reason in reasons:
+            self._dirty.setdefault(node, f"{reason} in {self._label(node)}")
+
+    def _spread(self, users: dict[Node, list[Node]]) -> None:
+        """Everything that leads to something dirty is dirty for the same reason."""
+        edge = list(self._dirty)
+        while edge:
+            used = edge.pop()
+            also = users.get(used, [])
+            if used.kind == "r":
+                also = [*also, Node("w", used.id)]
+            for user in also:
+                if user not in self._dirty:
+                    self._dirty[user] = self._dirty[used]
+                    edge.append(user)
+
+    def _label(self, node: Node) -> str:
+        named = Node("r", node.id) if node.kind == "w" else node
+        return self._labels.get(named, _KINDS.get(node.kind, "an object"))
+
+
+_KINDS = {"r": "relation", "w": "relation", "t": "type", "o": "operator", "f": "function"}
+
+
+def _not_nodes(uses: Iterable[Node | Unknown | str]) -> Iterator[Unknown | str]:
+    return (used for used in uses if not isinstance(used, Node))
+
+
+def _text(name: Name) -> str:
+    return f"{name.schema}.{name.name}" if name.schema else name.name
