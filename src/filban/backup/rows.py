@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Archiver:
-    """The archiver's counters. mode: off, on, always. failing: no success since the last failure."""
+    """The archiver's counters. mode: off, on, always. failing: no success since a failure."""
 
     mode: str
     archived: int

@@ -11,8 +11,8 @@ class Index:
     """One index: what tells it from another, what it is needed for, how it was used.
 
     keys: attribute numbers as text, or the text of an expression; opclasses, collations and options
-    (DESC, NULLS FIRST) go with them. included: attribute numbers. window_seconds: for how long scans
-    have been counted at the least.
+    (DESC, NULLS FIRST) go with them. included: attribute numbers. window_seconds: for how long, at
+    the least, scans have been counted.
     """
 
     oid: int

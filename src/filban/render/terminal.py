@@ -80,7 +80,7 @@ def _fix(console: Console, fix: Fix) -> None:
 
 
 def _indented(console: Console, text: str, *, style: str = "", by: int = 2) -> None:
-    console.print(Padding(Text(clean(text), style=style), (0, 0, 0, by)))
+    console.print(Padding(Text(clean(text), style=style), (0, 0, 0, by), expand=False))
 
 
 def _section(console: Console, section: Section) -> None:
@@ -95,7 +95,7 @@ def _section(console: Console, section: Section) -> None:
             table.add_column(column, overflow="fold", header_style="dim")
         for row in content.rows:
             table.add_row(*(escape(clean(cell)) for cell in row))
-        console.print(Padding(table, (0, 0, 0, 2)))
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))
     console.print()
 
 

@@ -52,7 +52,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class StandbyState:
-    """A standby as it sees itself. status and silent_seconds are None without a visible receiver."""
+    """A standby as it sees itself. status, silent_seconds: None without a visible receiver."""
 
     paused: bool
     pause_state: str
