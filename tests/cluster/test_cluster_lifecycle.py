@@ -264,6 +264,39 @@ async def test_a_port_of_ours_that_somebody_took_is_replaced(cluster, monkeypatc
         assert await _ask(other.dsn()) == 1
 
 
+@pytest.fixture
+async def slow(own):
+    """A stopped cluster whose start takes for ever: it waits for WAL from an archive."""
+    await own.stop()
+    own.configure({"restore_command": "sleep 1000"})
+    (own.data_dir / "recovery.signal").touch()
+    return own
+
+
+async def test_a_start_that_takes_too_long_is_ended(slow):
+    with pytest.raises(ClusterError, match=r"not accept connections after 0\.3 seconds") as caught:
+        await slow.start(timeout=0.3)
+    assert "give more time" in caught.value.hint
+    assert not process.working_in(slow.data_dir)
+
+
+async def test_a_cancelled_start_leaves_no_process(slow):
+    task = asyncio.create_task(slow.start())
+    while not slow.status().running:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not process.working_in(slow.data_dir)
+
+
+async def test_a_start_that_is_not_waited_for(slow):
+    await slow.start(wait=False)
+    while not slow.status().running:
+        await asyncio.sleep(0.01)
+    assert slow.status().state == "starting"
+
+
 # Killed, paused, stale
 
 

@@ -94,6 +94,24 @@ async def test_cancelled_means_ended_with_children_and_waited_for(monkeypatch, t
     assert await process.gone([pid], 5)
 
 
+async def test_a_child_that_outlives_the_program_is_ended_too():
+    child: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    script = "(trap '' TERM; echo ready; sleep 1000; sleep 1000) & echo $!; wait"
+    lines: list[str] = []
+
+    def heard(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 2:
+            child.set_result(next(n for n in lines if n.isdigit()))
+
+    task = asyncio.create_task(run_program(SHELL, "-c", script, on_line=heard))
+    pid = int(await child)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await process.gone([pid], 5)
+
+
 async def test_a_timeout_ends_the_program():
     pids: list[str] = []
     script = "echo $$; exec sleep 1000"

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from filban.cluster.owner import Owner, me, owner_of, server_user
+from filban.cluster.process import gone
 from filban.errors import BinariesNotFound, DiskFull, ProgramFailed, UsageError
 
 # How long a program may take to clean up after itself once asked to stop: initdb and pg_basebackup
@@ -184,15 +185,16 @@ class _Collector:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Terminate it and its children, wait, and kill what does not go (at once if cancelled)."""
+    """Terminate it and its children, wait for it, and kill what is left (at once if cancelled).
+
+    `Process.wait` alone would wait for children that hold the pipes as well.
+    """
     _signal(process, signal.SIGTERM)
     try:
-        await asyncio.wait_for(process.wait(), TERM_GRACE_SECONDS)
-    except (TimeoutError, asyncio.CancelledError):
-        _signal(process, signal.SIGKILL)
-        await process.wait()
+        await gone([process.pid], TERM_GRACE_SECONDS)
     finally:
-        _signal(process, signal.SIGKILL)  # a child that outlived its parent, same process group
+        _signal(process, signal.SIGKILL)  # the process group: children that outlived it, too
+        await process.wait()
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
