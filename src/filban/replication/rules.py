@@ -33,7 +33,7 @@ class LagThresholds:
 @dataclass(frozen=True, slots=True)
 class SlotThresholds:
     """An inactive slot is a fault from the first segment that it keeps; at 10 GB (a tenth of a
-    small cloud disk), or with less than four segments before max_slot_wal_keep_size, it is urgent."""
+    small cloud disk), or less than four segments before max_slot_wal_keep_size, it is urgent."""
 
     slot_warning_bytes: float = SEGMENT
     slot_critical_bytes: float = 10 * 1024**3
