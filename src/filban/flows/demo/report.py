@@ -138,7 +138,7 @@ def _index(advice: Advice) -> dict[str, Any]:
         "create": trial.index.create_sql,
         "built_in_seconds": round(trial.build_seconds, 3),
         "size_bytes": trial.size_bytes,
-        "speed_up": round(trial.speed_up, 1),
+        "times_faster": round(trial.speed_up, 1),
         "executions": [_side("before", trial.before), _side("after", trial.after)],
     } | others
 

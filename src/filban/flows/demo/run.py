@@ -87,8 +87,7 @@ class _Run:
     async def _load(self) -> Loaded:
         articles = self._options.articles
         with step(self._progress, "load the news database", articles, "articles") as running:
-            async with session(parse(self._up.dsn), OURS) as ours:
-                loaded = await load(ours, articles, self._options.seed, running)
+            loaded = await load(parse(self._up.dsn), articles, self._options.seed, running)
             total = sum(table.size_bytes for table in loaded.sizes)
             running.summary = f"{number(sum(loaded.rows.values()))} rows, {size(total)}"
         return loaded

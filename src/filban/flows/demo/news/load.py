@@ -15,11 +15,13 @@ import asyncpg
 from filban.errors import ProgramFailed
 from filban.flows.demo.news.generate import TABLES
 from filban.flows.progress import Step
-from filban.pg import Query, Session
+from filban.pg import Limits, Query, Session, Target, session
 from filban.pg.connect import statement_errors
 
 PACKAGE = "filban.flows.demo.news"
 CHUNK_BYTES = 1 << 18
+# COPY and VACUUM of a database of our own take as long as they take.
+UNBOUND = Limits(statement_timeout_ms=0, read_only=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +44,43 @@ class Loaded:
     sizes: tuple[TableSize, ...]
 
 
-async def load(session: Session, articles: int, seed: int, step: Step) -> Loaded:
+async def load(target: Target, articles: int, seed: int, step: Step) -> Loaded:
     """Make the tables, fill them, build their keys, gather statistics.
 
     step: advanced by articles. Raises ProgramFailed (a generator died), StatementFailed,
-    ConnectionLost, ExtraMissing (from the generator's own start).
+    ConnectionLost, ConnectError.
     """
-    connection, major = session.connection, session.server.major
+    async with session(target, UNBOUND) as opened:
+        rows, size, copy_seconds = await _fill(opened, articles, seed, step)
+    started = time.perf_counter()
+    # Another session: a backend counts its rows into the statistics up to a second late, or at its
+    # end; counted after the ANALYZE they would look like rows that nobody has analysed.
+    async with session(target, UNBOUND) as opened:
+        sizes = await _finish(opened)
+    return Loaded(rows, size, copy_seconds, time.perf_counter() - started, tuple(sizes))
+
+
+async def _fill(
+    opened: Session, articles: int, seed: int, step: Step
+) -> tuple[dict[str, int], int, float]:
+    """Rows of each table, bytes and seconds of all."""
+    started = time.perf_counter()
+    rows, size = {}, 0
     with statement_errors("loading the news database"):
-        await connection.execute(Query(PACKAGE, "tables").text(major))
-        started = time.perf_counter()
-        rows, size = {}, 0
+        await opened.connection.execute(Query(PACKAGE, "tables").text(opened.server.major))
         for table in TABLES:
             advance = step.advance if table == "articles" else None
-            rows[table], part = await _copy(connection, table, articles, seed, advance)
+            rows[table], part = await _copy(opened.connection, table, articles, seed, advance)
             size += part
-        copied = time.perf_counter()
-        await connection.execute(Query(PACKAGE, "keys").text(major))
+    return rows, size, time.perf_counter() - started
+
+
+async def _finish(opened: Session) -> list[TableSize]:
+    with statement_errors("building keys and gathering statistics"):
+        await opened.connection.execute(Query(PACKAGE, "keys").text(opened.server.major))
         # Freezes what was loaded as well, so that no read of the demo pays for hint bits.
-        await connection.execute("VACUUM (FREEZE, ANALYZE)")
-        sizes = await session.rows(Query(PACKAGE, "sizes"), TableSize)
-    return Loaded(rows, size, copied - started, time.perf_counter() - copied, tuple(sizes))
+        await opened.connection.execute("VACUUM (FREEZE, ANALYZE)")
+    return await opened.rows(Query(PACKAGE, "sizes"), TableSize)
 
 
 async def _copy(
