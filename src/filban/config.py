@@ -28,7 +28,9 @@ FILE_NAME = "filban.toml"
 
 @dataclass(frozen=True, slots=True)
 class CheckConfig:
-    fail_on: Severity = Severity.critical
+    """fail_on: from which severity on `filban check` ends with 1; None is never."""
+
+    fail_on: Severity | None = Severity.critical
     ignore: tuple[Ignore, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
@@ -98,19 +100,21 @@ def _check(path: Path, table: Mapping[str, Any]) -> CheckConfig:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _wrong(path, f"check.thresholds.{name}", "a number")
     return CheckConfig(
-        fail_on=severity(_text(path, "check.fail_on", table.get("fail_on", "critical"))),
+        fail_on=fail_on(_text(path, "check.fail_on", table.get("fail_on", "critical"))),
         ignore=tuple(Ignore.parse(_text(path, "check.ignore", i)) for i in ignore),
         thresholds=thresholds,
     )
 
 
-def severity(text: str) -> Severity:
-    """A severity by its name. Raises ConfigError that lists the names."""
+def fail_on(text: str) -> Severity | None:
+    """A severity by its name, None for "never". Raises ConfigError that lists the names."""
+    if text == "never":
+        return None
     try:
-        return Severity[text.strip().lower()]
+        return Severity[text]
     except KeyError:
         names = ", ".join(str(s) for s in sorted(Severity, reverse=True))
-        raise ConfigError(f'"{text}" is not a severity', hint=f"one of: {names}") from None
+        raise ConfigError(f'"{text}" is not a severity', hint=f"one of: {names}, never") from None
 
 
 def _known(path: Path, where: str, table: Mapping[str, Any], names: tuple[str, ...]) -> None:

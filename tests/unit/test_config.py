@@ -56,7 +56,7 @@ def test_it_is_found_from_a_folder_below_and_by_the_environment(tmp_path, monkey
     [
         ("dns = 'x'", 'unknown key "dns"', 'did you mean "dsn"?'),
         ("[check]\nfailon = 'x'", 'unknown key "check.failon"', 'did you mean "fail_on"?'),
-        ("[check]\nfail_on = 'bad'", '"bad" is not a severity', "critical, warning, info"),
+        ("[check]\nfail_on = 'bad'", '"bad" is not a severity', "critical, warning, info, never"),
         ("[check]\nignore = 'x'", '"check.ignore" must be a list', ""),
         ("[check.thresholds]\nx = 'y'", '"check.thresholds.x" must be a number', ""),
         ("check = 1", '"check" must be a table', ""),

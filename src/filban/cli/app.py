@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any, cast
 
-import click
 import typer
 
 from filban import __version__
@@ -52,10 +51,10 @@ def run(arguments: list[str] | None = None) -> int:
             result = app(arguments, standalone_mode=False)
         except FilbanError as error:
             return fail(error, as_json="--json" in arguments)
-        except click.ClickException as error:
-            error.show()
+        except typer.TyperException as error:
+            cast("Any", error).show()
             return 2
-        except (click.Abort, KeyboardInterrupt):
+        except (typer.Abort, KeyboardInterrupt):
             return fail(Interrupted("interrupted"))
         return result if isinstance(result, int) else 0
     return 0

@@ -94,14 +94,13 @@ def check(
         terminal.print_report(out, report, facts=facts, everything=everything)
     if html_file is not None:
         err.print(f"wrote {html_file}", soft_wrap=True)
-    return _exit_code(report, fail_on or FailOn(str(settings.check.fail_on)))
+    limit = settings.check.fail_on if fail_on is None else config.fail_on(fail_on.value)
+    return _exit_code(report, limit)
 
 
-def _exit_code(report: Report, fail_on: FailOn) -> int:
+def _exit_code(report: Report, limit: Severity | None) -> int:
     worst = report.worst()
-    if worst is None or fail_on is FailOn.never:
-        return 0
-    return 1 if worst >= Severity[fail_on.value] else 0
+    return 1 if worst is not None and limit is not None and worst >= limit else 0
 
 
 def _ignore(text: str) -> Ignore:

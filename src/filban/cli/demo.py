@@ -10,6 +10,7 @@ import typer
 from filban.cli.common import JsonOption, err, out, run_async, write_json
 from filban.cli.progress import shown
 from filban.errors import ExtraMissing
+from filban.finding import Severity
 from filban.render import html, terminal
 
 EPILOG = """[bold]Examples[/bold]
@@ -67,4 +68,4 @@ def demo(
     else:
         terminal.print_report(out, report, facts=True)
     err.print(f"wrote {report_file}", soft_wrap=True)
-    return 0
+    return 1 if report.worst() is Severity.critical else 0
