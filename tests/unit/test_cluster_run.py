@@ -112,6 +112,18 @@ async def test_a_child_that_outlives_the_program_is_ended_too():
     assert await process.gone([pid], 5)
 
 
+async def test_a_hook_that_raises_ends_the_program():
+    pids: list[int] = []
+
+    def hook(line: str) -> None:
+        pids.append(int(line))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await run_program(SHELL, "-c", "echo $$; exec sleep 1000", on_line=hook)
+    assert await process.gone(pids, 5)
+
+
 async def test_a_timeout_ends_the_program():
     pids: list[str] = []
     script = "echo $$; exec sleep 1000"

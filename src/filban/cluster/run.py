@@ -10,7 +10,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -22,6 +22,7 @@ from filban.errors import BinariesNotFound, DiskFull, ProgramFailed, UsageError
 # How long a program may take to clean up after itself once asked to stop: initdb and pg_basebackup
 # remove what they have written, which can be gigabytes.
 TERM_GRACE_SECONDS = 20.0
+_READ_OUT_SECONDS = 2.0
 # What an error keeps of a program's output.
 TAIL_CHARACTERS = 4000
 _NO_ROOM = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
@@ -75,7 +76,7 @@ async def run_program(
     out, err = _Collector(on_line), _Collector(on_line)
     try:
         async with asyncio.timeout(timeout):
-            await asyncio.gather(
+            await _together(
                 _feed(process, input), out.drain(process.stdout), err.drain(process.stderr)
             )
             status = await process.wait()
@@ -143,6 +144,17 @@ async def _spawn(
     )  # fmt: skip
 
 
+async def _together(*parts: Coroutine[None, None, None]) -> None:
+    """As gather, but when one fails (`on_line` may raise) none of the others goes on."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
 async def _feed(process: asyncio.subprocess.Process, data: str | bytes | None) -> None:
     if process.stdin is None or data is None:
         return
@@ -195,6 +207,20 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     finally:
         _signal(process, signal.SIGKILL)  # the process group: children that outlived it, too
         await process.wait()
+        await _read_out(process)
+
+
+async def _read_out(process: asyncio.subprocess.Process) -> None:
+    """Read the pipes to their end, or asyncio complains of a transport that was never closed."""
+    streams = [s for s in (process.stdout, process.stderr) if s is not None]
+    with contextlib.suppress(TimeoutError):  # a daemon that it started holds them
+        async with asyncio.timeout(_READ_OUT_SECONDS):
+            await asyncio.gather(*(_discard(stream) for stream in streams))
+
+
+async def _discard(stream: asyncio.StreamReader) -> None:
+    while await stream.read(65536):
+        pass
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
