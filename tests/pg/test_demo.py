@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 from tests.conftest import lacking
 
-from filban.cluster import find_all
-from filban.errors import BinariesNotFound, DiskFull, UsageError
+from filban.cluster import Binaries, find_all
+from filban.errors import BinariesNotFound, DiskFull, ExtraMissing, UsageError
 from filban.finding import Report, Severity
 from filban.flows.demo import DemoOptions, demo, stop
 from filban.flows.demo import servers as demo_servers
@@ -142,6 +142,17 @@ def test_a_build_without_contrib_says_which_steps_did_less() -> None:
     assert report.facts["backup"]["equal_to_the_source"] is True
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("binaries", find_all(), ids=str)
+def test_on_every_installation_of_this_machine(binaries: Binaries) -> None:
+    if not (binaries.is_server and binaries.has("pg_basebackup")):
+        pytest.skip(f"{binaries} lacks programs that the demo needs")
+    report = asyncio.run(demo(DemoOptions(**SMALL, bin_dir=binaries.bin_dir)))
+    assert report.facts["index"]["proven"] is True
+    assert report.facts["backup"]["equal_to_the_source"] is True
+
+
 def test_a_kept_run_can_be_used_and_stopped() -> None:
     report = asyncio.run(demo(DemoOptions(**SMALL, keep=True)))
     kept = report.facts["still_running"]
@@ -176,6 +187,17 @@ async def test_only_a_demo_is_stopped(tmp_path: Path) -> None:
 async def test_options_that_cannot_be() -> None:
     with pytest.raises(UsageError, match="too few"):
         DemoOptions(articles=10)
+
+
+async def test_a_missing_extra_is_named_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "faker", None)
+    steps = Steps()
+    with pytest.raises(ExtraMissing) as caught:
+        await demo(DemoOptions(**SMALL), steps)
+    assert "filban[demo]" in caught.value.hint
+    assert steps.started_steps == []
 
 
 async def test_no_programs_there(tmp_path: Path) -> None:

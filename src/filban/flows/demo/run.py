@@ -15,6 +15,7 @@ from filban.flows.demo import backup, keep, lag, prove, statements
 from filban.flows.demo.lag import Lag
 from filban.flows.demo.news import traffic
 from filban.flows.demo.news.load import Loaded, load
+from filban.flows.demo.news.vocabulary import require_faker
 from filban.flows.demo.options import DemoOptions
 from filban.flows.demo.report import Measurements, report
 from filban.flows.demo.servers import OURS, Servers, choose, servers
@@ -37,6 +38,7 @@ async def demo(options: DemoOptions | None = None, progress: Progress | None = N
     ServerError, PoolError, NotGood; cancelling it stops what it started.
     """
     options, progress = options or DemoOptions(), progress or Silent()
+    require_faker()
     started = time.perf_counter()
     async with contextlib.AsyncExitStack() as stack:
         with step(progress, "start a primary and a standby") as running:

@@ -80,12 +80,17 @@ def domains(language: str, seed: int, count: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _faker(language: str, seed: str) -> Faker:
+def require_faker() -> type[Faker]:
+    """Faker's class. Raises ExtraMissing: asked before servers are started for nothing."""
     try:
         from faker import Faker
     except ImportError as error:
         raise ExtraMissing("faker", "demo") from error
-    faker = Faker(LOCALES[language])
+    return Faker
+
+
+def _faker(language: str, seed: str) -> Faker:
+    faker = require_faker()(LOCALES[language])
     faker.seed_instance(seed)
     return faker
 
