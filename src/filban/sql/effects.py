@@ -82,6 +82,13 @@ _SESSION = {
 }
 # Any of these may create functions or tables, or run code that does.
 _MAY_DO_DDL = frozenset({"DoStmt", "CallStmt", "ExecuteStmt"})
+# Where the relation stands that a command makes; what is temporary concerns no other session.
+_MADE = {
+    "CreateStmt": "relation",
+    "CreateSeqStmt": "sequence",
+    "ViewStmt": "view",
+    "CreateTableAsStmt": "into",
+}
 # CURSOR_OPT_HOLD of parsenodes.h, the same in PostgreSQL 14 to 18.
 _WITH_HOLD = 0x20
 _BETWEEN = (">=", "<=", "<", ">")
@@ -107,8 +114,14 @@ class _Found:
         if handler is not None:
             handler(self, node)
         elif kind.endswith("Stmt") and kind not in _HARMLESS:
-            self.ddl |= kind not in _SESSION or kind in _MAY_DO_DDL
-            self.reasons.append(_SESSION.get(kind, f"{kind.removesuffix('Stmt')} statement"))
+            self.command(kind, node)
+
+    def command(self, kind: str, node: Fields) -> None:
+        """A statement that stays in the session or changes the catalogue."""
+        temporary = _is_temporary(kind, node)
+        self.ddl |= not temporary and (kind not in _SESSION or kind in _MAY_DO_DDL)
+        default = "a temporary object" if temporary else f"{kind.removesuffix('Stmt')} statement"
+        self.reasons.append(_SESSION.get(kind, default))
 
     def effects(self) -> Effects:
         return Effects(
@@ -143,8 +156,8 @@ class _Found:
         for item in node.get("relations", ()):
             self.write({"relation": item["RangeVar"]})
 
-    def into(self, _: Fields) -> None:
-        self.ddl = True
+    def into(self, node: Fields) -> None:
+        self.ddl |= node["rel"].get("relpersistence") != "t"
         self.reasons.append("SELECT INTO")
 
     def cursor(self, node: Fields) -> None:
@@ -220,6 +233,11 @@ _HANDLERS: dict[str, Callable[[_Found, Fields], None]] = {
     "A_Indirection": _Found.indirection,
     "CommonTableExpr": _Found.with_query,
 }
+
+
+def _is_temporary(kind: str, node: Fields) -> bool:
+    made = node.get(_MADE.get(kind, ""), {})
+    return bool(made.get("rel", made).get("relpersistence") == "t")
 
 
 def _qualified(strings: list[Any]) -> Name:

@@ -9,24 +9,31 @@ from filban.sql.effects import session_effects
 from filban.sql.nodes import Node, parse
 from filban.sql.parser import SqlError
 
-_WORDS = {
-    "VariableSetStmt": "SET",
-    "VariableShowStmt": "SHOW",
-    "CreateStmt": "CREATE TABLE",
-    "CreateTableAsStmt": "CREATE TABLE AS",
-    "IndexStmt": "CREATE INDEX",
-    "ViewStmt": "CREATE VIEW",
-    "ClosePortalStmt": "CLOSE",
-    "DeclareCursorStmt": "DECLARE CURSOR",
-    "ConstraintsSetStmt": "SET CONSTRAINTS",
-    "CheckPointStmt": "CHECKPOINT",
-    "VacuumStmt": "VACUUM",
+_COMMANDS = {
+    "VariableSet": "SET",
+    "VariableShow": "SHOW",
+    "ConstraintsSet": "SET CONSTRAINTS",
+    "ClosePortal": "CLOSE",
+    "DeclareCursor": "DECLARE",
+    "CheckPoint": "CHECKPOINT",
+    "RefreshMatView": "REFRESH",
+    "SecLabel": "SECURITY LABEL",
+    "ImportForeignSchema": "IMPORT",
+    "ReassignOwned": "REASSIGN",
+    "GrantRole": "GRANT",
+    "Rename": "ALTER",
+    "Define": "CREATE",
+    "Index": "CREATE",
+    "View": "CREATE",
+    "Rule": "CREATE",
+    "CompositeType": "CREATE",
 }
+_DDL = re.compile("Create|Alter|Drop")
 _READING = frozenset({"SelectStmt", "ExplainStmt", "VariableShowStmt"})
 
 
 def statement_kinds(sql: str) -> tuple[str, ...]:
-    """The command of each statement, as "SELECT", "INSERT", "BEGIN", "CREATE FUNCTION".
+    """The command of each statement: "SELECT" (VALUES and WITH too), "INSERT", "BEGIN", "CREATE".
 
     Raises SqlError.
     """
@@ -68,12 +75,13 @@ def _writes(node: Node) -> bool:
 
 
 def _command(statement: Node) -> str:
-    if statement.kind == "TransactionStmt":
-        words = statement.fields["kind"].removeprefix("TRANS_STMT_").replace("_", " ")
-        return str(words)
-    if statement.kind == "VariableSetStmt" and "RESET" in statement.fields["kind"]:
+    name = statement.kind.removesuffix("Stmt")
+    said = str(statement.fields.get("kind", ""))
+    if name == "Transaction":
+        return said.removeprefix("TRANS_STMT_").replace("_", " ")
+    if name == "VariableSet" and "RESET" in said:
         return "RESET"
-    if statement.kind in _WORDS:
-        return _WORDS[statement.kind]
-    # CreateFunctionStmt -> CREATE FUNCTION
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", statement.kind.removesuffix("Stmt")).upper()
+    if name.startswith("Grant") and not statement.fields.get("is_grant"):
+        return "REVOKE"
+    ddl = _DDL.match(name)
+    return ddl.group().upper() if ddl else _COMMANDS.get(name, name.upper())

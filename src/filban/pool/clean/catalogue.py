@@ -9,14 +9,14 @@ dirty candidate suffices.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from filban.pool.clean.collect import Rows
 from filban.pool.clean.extensions import is_harmless
-from filban.pool.clean.rows import Function
+from filban.pool.clean.rows import Function, Use
 from filban.sql import Effects, Name
-from filban.sql.builtins import harmless
+from filban.sql.builtins import DRAW_FROM_SEQUENCES, READ_SEQUENCE_STATE, harmless
 
 # Objects below are PostgreSQL's own (FirstNormalObjectId of access/transam.h).
 FIRST_OWN_OID = 16384
@@ -56,8 +56,17 @@ class Catalogue:
         self._labels: dict[Node, str] = {}
         self._row_functions: dict[str, list[Node]] = defaultdict(list)
         self._name_all(rows)
+        self._users: dict[Node, list[Node]] = defaultdict(list)
         self._dirty: dict[Node, str] = {}
-        self._judge_all(rows, body_effects)
+        self._drawing: dict[Node, str] = {}
+        # Whether some view or function asks for currval() or lastval().
+        self.reads_sequence_state = False
+        for use in rows.uses:
+            self._note(use)
+        for function in rows.functions:
+            self._judge(function, body_effects)
+        self._spread(self._dirty)
+        self._spread(self._drawing)
 
     def why_dirty(self, effects: Effects) -> str | Unknown:
         """What in these effects may change the session, or "" when nothing does."""
@@ -75,6 +84,10 @@ class Catalogue:
             elif what in self._dirty:
                 return self._dirty[what]
         return unknown or ""
+
+    def may_draw_from_sequence(self, effects: Effects) -> bool:
+        """Whether it may change what currval() and lastval() answer in its session."""
+        return _draws(effects) or any(used in self._drawing for used in self._used(effects))
 
     def _name_all(self, rows: Rows) -> None:
         for row in rows.names:
@@ -144,52 +157,59 @@ class Catalogue:
 
     # What is dirty.
 
-    def _judge_all(self, rows: Rows, body_effects: Callable[[str, str], Effects]) -> None:
-        users: dict[Node, list[Node]] = defaultdict(list)
-        for use in rows.uses:
-            user, used = Node(use.user_kind, use.user_id), Node(use.used_kind, use.used_id)
-            users[used].append(user)
-            if use.builtin and use.builtin not in harmless():
-                self._dirty[user] = f"function {use.builtin} in {self._label(user)}"
-            elif used.kind == "x":
-                self._dirty[user] = f"{self._label(user)} is a foreign table"
-        for function in rows.functions:
-            self._judge(function, body_effects, users)
-        self._spread(users)
+    def _note(self, use: Use) -> None:
+        user, used = Node(use.user_kind, use.user_id), Node(use.used_kind, use.used_id)
+        self._users[used].append(user)
+        if used.kind == "x":
+            self._dirty[user] = f"{self._label(user)} is a foreign table"
+        elif use.builtin:
+            self._note_builtin(user, use.builtin)
 
-    def _judge(
-        self,
-        function: Function,
-        body_effects: Callable[[str, str], Effects],
-        users: dict[Node, list[Node]],
-    ) -> None:
+    def _note_builtin(self, user: Node, function: str) -> None:
+        self.reads_sequence_state |= function in READ_SEQUENCE_STATE
+        if function in DRAW_FROM_SEQUENCES:
+            self._drawing[user] = function
+        elif function not in harmless():
+            self._dirty[user] = f"function {function} in {self._label(user)}"
+
+    def _judge(self, function: Function, body_effects: Callable[[str, str], Effects]) -> None:
         """Note whether a function is dirty by itself, and what its body uses."""
         node = Node("f", function.id)
-        if function.kind == "a" or is_harmless(function) or function.body in _RANGE_CONSTRUCTORS:
+        if function.kind == "a" or is_harmless(function) or _makes_range(function):
             return
         if function.atomic:
-            reasons: Iterable[str] = ["a command in its body"] if function.utility else []
-        else:
-            effects = body_effects(function.language, function.body)
-            uses = [] if effects.reason else list(self._used(effects))
-            for used in uses:
-                if isinstance(used, Node):
-                    users[used].append(node)
-            reasons = [effects.reason] if effects.reason else map(str, _not_nodes(uses))
-        for reason in reasons:
+            # What it uses is in `uses`: the server keeps it parsed.
+            if function.utility:
+                self._dirty.setdefault(node, f"a command in {self._label(node)}")
+            return
+        effects = body_effects(function.language, function.body)
+        self.reads_sequence_state |= asks_sequence_state(effects)
+        if _draws(effects):
+            self._drawing[node] = function.name
+        reason = effects.reason or self._note_body(node, effects)
+        if reason:
             self._dirty.setdefault(node, f"{reason} in {self._label(node)}")
 
-    def _spread(self, users: dict[Node, list[Node]]) -> None:
-        """Everything that leads to something dirty is dirty for the same reason."""
-        edge = list(self._dirty)
+    def _note_body(self, node: Node, effects: Effects) -> str:
+        reason = ""
+        for used in self._used(effects):
+            if isinstance(used, Node):
+                self._users[used].append(node)
+            else:
+                reason = reason or str(used)
+        return reason
+
+    def _spread(self, marked: dict[Node, str]) -> None:
+        """Whatever leads to something marked is marked for the same reason."""
+        edge = list(marked)
         while edge:
             used = edge.pop()
-            also = users.get(used, [])
+            users = self._users.get(used, [])
             if used.kind == "r":
-                also = [*also, Node("w", used.id)]
-            for user in also:
-                if user not in self._dirty:
-                    self._dirty[user] = self._dirty[used]
+                users = [*users, Node("w", used.id)]
+            for user in users:
+                if user not in marked:
+                    marked[user] = marked[used]
                     edge.append(user)
 
     def _label(self, node: Node) -> str:
@@ -200,8 +220,18 @@ class Catalogue:
 _KINDS = {"r": "relation", "w": "relation", "t": "type", "o": "operator", "f": "function"}
 
 
-def _not_nodes(uses: Iterable[Node | Unknown | str]) -> Iterator[Unknown | str]:
-    return (used for used in uses if not isinstance(used, Node))
+def asks_sequence_state(effects: Effects) -> bool:
+    """Whether what it returns may depend on what the session drew from a sequence before."""
+    return any(function.name in READ_SEQUENCE_STATE for function in effects.functions)
+
+
+def _draws(effects: Effects) -> bool:
+    # Any write may: no expression shows the default of an identity column.
+    return bool(effects.writes) or any(f.name in DRAW_FROM_SEQUENCES for f in effects.functions)
+
+
+def _makes_range(function: Function) -> bool:
+    return function.language == "internal" and function.body in _RANGE_CONSTRUCTORS
 
 
 def _text(name: Name) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from filban.pool.clean.catalogue import Catalogue, Unknown
+from filban.pool.clean.catalogue import Catalogue, Unknown, asks_sequence_state
 from filban.pool.clean.collect import read_rows, read_version
 from filban.sql import Effects, SqlError, body_effects, session_effects
 
@@ -32,15 +32,22 @@ class Judge:
     `is_clean` never waits and never raises. Ask it when the statement is over and its transaction
     too: DDL makes it doubt the catalogue at once. It knows the database after `refresh`, which
     whoever has a connection at hand awaits when `due`; until then only what uses no name is clean.
+
+    currval() and lastval() are session state that every INSERT with a serial or identity key
+    changes and next to nobody reads, RETURNING being there. So drawing from a sequence is clean
+    until the first statement or function is seen that asks for them, and dirty from then on.
     """
 
     def __init__(self, *, recheck_seconds: float = RECHECK_SECONDS) -> None:
         self._recheck_seconds = recheck_seconds
+        # The last one read, and the same while it can be trusted.
+        self._known: Catalogue | None = None
         self._catalogue: Catalogue | None = None
         self._read_at = float("-inf")
         self._wants_look = False
         self._refreshing = False
         self._doubted = False
+        self._sequence_state_counts = False
         self._young: dict[str, str] = {}
         self._old: dict[str, str] = {}
 
@@ -96,15 +103,16 @@ class Judge:
 
     async def _read(self, connection: asyncpg.Connection[Any]) -> Catalogue:
         version = await read_version(connection, timeout=REFRESH_TIMEOUT)
-        if self._catalogue is not None and self._catalogue.version == version:
-            return self._catalogue
-        rows = await read_rows(connection, version, timeout=REFRESH_TIMEOUT)
-        # Parsing the bodies of a thousand functions takes tens of milliseconds.
-        return await asyncio.to_thread(Catalogue, rows, _body_effects)
+        if self._known is None or self._known.version != version:
+            rows = await read_rows(connection, version, timeout=REFRESH_TIMEOUT)
+            # Parsing the bodies of a thousand functions takes tens of milliseconds.
+            self._known = await asyncio.to_thread(Catalogue, rows, _body_effects)
+        return self._known
 
     def _use(self, catalogue: Catalogue | None) -> None:
         if catalogue is not self._catalogue:
             self._catalogue = catalogue
+            self._sequence_state_counts |= bool(catalogue and catalogue.reads_sequence_state)
             self._young, self._old = {}, {}
 
     def _look_up(self, sql: str) -> str:
@@ -126,6 +134,11 @@ class Judge:
             return effects.reason
         if self._catalogue is None:
             return "the catalogue has not been read"
+        if asks_sequence_state(effects) and not self._sequence_state_counts:
+            self._sequence_state_counts = True
+            self._young, self._old = {}, {}
+        if self._sequence_state_counts and self._catalogue.may_draw_from_sequence(effects):
+            return "currval() and lastval() may have changed"
         reason = self._catalogue.why_dirty(effects)
         self._wants_look |= isinstance(reason, Unknown)
         return str(reason)
