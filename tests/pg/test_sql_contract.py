@@ -86,6 +86,20 @@ async def runs(dsn: str, query: Query, major: int) -> None:
         await connection.close()
 
 
+@pytest.mark.parametrize("query", [q for q in all_queries() if q.text(14) != q.text(15)], ids=name)
+async def test_what_only_14_gets(db, query: Query):
+    """Where 14 is not installed: 15 took nothing away that 14 had, so 14's text runs on it."""
+    if db.cluster.binaries.major != 15:
+        pytest.skip("the default major is not 15")
+    fields = [
+        field.name for field in dataclasses.fields(rows_of(query.package).QUERIES[query.name])
+    ]
+    async with db.connection() as connection:
+        statement = await connection.prepare(query.text(14))
+        assert [attribute.name for attribute in statement.get_attributes()] == fields
+        await statement.fetch(*[None] * len(statement.get_parameters()))
+
+
 @pytest.mark.parametrize("query", all_queries(), ids=name)
 async def test_it_runs_on_a_standby(primary_standby, query: Query):
     if query.name in getattr(rows_of(query.package), "PRIMARY_ONLY", ()):

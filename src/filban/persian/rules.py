@@ -64,7 +64,6 @@ def _recreate(server: Server, ctype: str) -> Fix:
     create += [
         f"--lc-collate={server.lc_collate}",
         f"--lc-ctype={ctype}",
-        f"--maintenance-db={old}",
     ]
     create += ["--", new]
     load = ["psql", "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--dbname={_conninfo(new)}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -121,8 +120,6 @@ def tables_without_autovacuum(tables: Iterable[TableWithoutAutovacuum]) -> Itera
 
 def pending_restart(server: Server) -> Iterator[Finding]:
     """setting.pending_restart, one a setting whose new value waits for a restart."""
-    directory = server.setting("data_directory")
-    where = shlex.quote(directory.value) if directory and directory.value else '"$PGDATA"'
     for setting in server.settings.values():
         if not setting.pending_restart:
             continue
@@ -134,9 +131,10 @@ def pending_restart(server: Server) -> Iterator[Finding]:
             why="The configuration file says something else than what the server runs with: the "
             "change takes effect at the next restart, planned or not.",
             evidence={"running_with": Quantity(setting.value), "source": Quantity(setting.source)},
+            # pg_ctl would take a server away from the systemd unit that watches it
             fix=Fix(
-                command=f"pg_ctl restart -m fast -D {where}",
-                caution="Ends every connection. Use the service manager that started it "
-                "(systemctl, pg_ctlcluster, the provider's console) where there is one.",
+                advice="Restart the server when it suits, through what started it (systemctl, "
+                "pg_ctlcluster, patronictl, the provider's console).",
+                caution="Ends every connection.",
             ),
         )
