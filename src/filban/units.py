@@ -39,3 +39,8 @@ def number(value: float) -> str:
     if isinstance(value, int) or float(value).is_integer():
         return f"{int(value):,}"
     return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
+
+
+def count(number_of: int, noun: str, plural: str = "") -> str:
+    """ "1 table", "1,204 tables"; `plural` where it is not noun + s."""
+    return f"{number_of:,} {noun if number_of == 1 else plural or noun + 's'}"

@@ -193,7 +193,7 @@ async def test_a_role_without_rights_is_told_what_is_hidden(db, plain_dsn):
     await settled(db, "t", "last_analyze IS NULL")
     findings, hidden = await run(plain_dsn, CHECKS, bloat_minimum_wasted_bytes=1.0)
     assert findings == []
-    assert {h.what for h in hidden} >= {"whether 1 tables have been analysed"}
+    assert "whether the planner knows 1 table" in {h.what for h in hidden}
     assert any(h.what.startswith("the bloat of ") for h in hidden)
     await db.execute("GRANT SELECT ON t TO plain")
     _, hidden = await run(plain_dsn, CHECKS)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from filban.finding import Finding, Fix, Quantity, Severity
 from filban.persian.rows import CharacterType, CollationVersion
 from filban.pg import Server
+from filban.units import count
 
 # In Debian and every glibc from 2.35 on; PostgreSQL 17 brings its own.
 FALLBACK_CTYPE = "C.UTF-8"
@@ -91,19 +92,18 @@ def collation_versions(
 ) -> Iterator[Finding]:
     """locale.collation_version, one a collation."""
     for c in collations:
-        count = len(c.reindex_sql)
+        indexes = len(c.reindex_sql)
         yield Finding(
             code="locale.collation_version",
-            severity=Severity.critical if count else Severity.warning,
+            severity=Severity.critical if indexes else Severity.warning,
             subject=f"{c.kind} {c.name}",
-            title=f"The sort order may have changed under {count:,} "
-            + ("index" if count == 1 else "indexes"),
+            title=f"The sort order may have changed under {count(indexes, 'index', 'indexes')}",
             why="The library that sorts text has another version than when the indexes were built: "
             "where the order differs, lookups miss rows and unique indexes let duplicates in.",
             evidence={
                 "recorded": Quantity(c.recorded),
                 "actual": Quantity(c.actual or "unknown"),
-                "indexes": Quantity(count, "count"),
+                "indexes": Quantity(indexes, "count"),
             },
             fix=_refresh(c, standby=standby),
         )

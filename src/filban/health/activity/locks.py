@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from filban.finding import Finding, Fix, Quantity, Severity
 from filban.health.activity.rows import LockWait, PreparedTransaction
 from filban.health.activity.rules import rollback_prepared, who
-from filban.units import duration
+from filban.units import count, duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +140,12 @@ def _finding(
 ) -> Finding:
     waiters = tree.waiters()
     root = sessions.get(tree.root)
-    count = f"{len(waiters):,} session" + ("s wait" if len(waiters) > 1 else " waits")
     return Finding(
         code="lock.blocked",
         severity=Severity.critical if severe else Severity.warning,
         subject=tree.root,
-        title=f"{count} for {tree.root}, the longest for {duration(longest)}",
+        title=f"{count(len(waiters), 'session')} blocked by {tree.root}, for up to "
+        f"{duration(longest)}",
         why="Ending the session at the root lets the others go on.\n" + drawn(tree, sessions),
         evidence={
             "blocked_sessions": Quantity(len(waiters), "count"),

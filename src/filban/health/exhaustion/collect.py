@@ -7,6 +7,7 @@ from filban.health.exhaustion.rows import DatabaseAge, IntegerKey, SequenceUse, 
 from filban.health.exhaustion.wraparound import WraparoundThresholds, wraparound
 from filban.pg import Query, Session
 from filban.pg.check import Hidden, Outcome
+from filban.units import count
 
 _PACKAGE = __package__ or ""
 # pg_read_all_data reads sequences and, through the tables, their statistics; pg_monitor does not.
@@ -62,8 +63,8 @@ def _hidden(uses: list[SequenceUse], keys: list[IntegerKey]) -> list[Hidden]:
     hidden = []
     unread = {u.name for u in uses if not u.readable}
     if unread:
-        hidden.append(Hidden(f"how far {len(unread):,} sequences have come", READ_ALL))
+        hidden.append(Hidden(f"the position of {count(len(unread), 'sequence')}", READ_ALL))
     unseen = {k.name for k in keys if not k.visible}
     if unseen:
-        hidden.append(Hidden(f"the highest values of {len(unseen):,} integer keys", READ_ALL))
+        hidden.append(Hidden(f"the highest value of {count(len(unseen), 'integer key')}", READ_ALL))
     return hidden

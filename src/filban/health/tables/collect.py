@@ -9,6 +9,7 @@ from filban.health.tables import rules
 from filban.health.tables.rows import CacheUse, TableActivity, TableSpace
 from filban.pg import Query, Session
 from filban.pg.check import Hidden, Outcome
+from filban.units import count
 
 _PACKAGE = __package__ or ""
 # The statistics of a table are visible to who may read it; pg_monitor is not enough.
@@ -21,8 +22,8 @@ async def vacuum(session: Session, limits: rules.VacuumThresholds) -> Outcome:
         return Outcome()
     smallest = int(min(limits.stale_minimum_rows, limits.dead_minimum_rows))
     tables = await session.rows(Query(_PACKAGE, "tables"), TableActivity, smallest)
-    unknown = sum(t.analysed is None for t in tables)
-    what = f"whether {unknown:,} tables have been analysed"
+    unknown = sum(t.analysed is None and not t.system for t in tables)
+    what = f"whether the planner knows {count(unknown, 'table')}"
     return Outcome(
         findings=(
             *rules.stale_statistics(tables, session.server.database, limits),
@@ -39,7 +40,7 @@ async def bloat(session: Session, limits: rules.BloatThresholds) -> Outcome:
     smallest = int(limits.bloat_minimum_wasted_bytes)
     spaces = await session.rows(Query(_PACKAGE, "bloat"), TableSpace, smallest)
     unseen = sum(not s.visible for s in spaces)
-    what = f"the bloat of {unseen:,} tables (their column statistics)"
+    what = f"the bloat of {count(unseen, 'table')}"
     return Outcome(
         findings=tuple(rules.bloat(spaces, limits)),
         hidden=(Hidden(what, READ_ALL),) if unseen else (),

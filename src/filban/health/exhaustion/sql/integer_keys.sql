@@ -39,16 +39,18 @@ SELECT
 FROM integer_key k
 JOIN pg_class r ON r.oid = k.root
 JOIN pg_namespace rn ON rn.oid = r.relnamespace
-LEFT JOIN pg_stats s
-  ON s.schemaname = k.nspname AND s.tablename = k.relname AND s.attname = k.attname
+-- One look into pg_stats a column, by its indexes: the planner cannot see into the view and would
+-- compare every column with every other.
 LEFT JOIN LATERAL (
   SELECT min(v) AS lowest, max(v) AS highest
-  FROM unnest(
+  FROM pg_stats s
+  CROSS JOIN LATERAL unnest(
     s.most_common_vals::text::bigint[]
       -- a histogram is sorted: its ends are its extremes
       || substring(s.histogram_bounds::text FROM '^\{(-?[0-9]+)')::bigint
       || substring(s.histogram_bounds::text FROM '(-?[0-9]+)\}$')::bigint
   ) v
+  WHERE s.schemaname = k.nspname AND s.tablename = k.relname AND s.attname = k.attname
 ) seen ON true
 GROUP BY rn.nspname, r.relname, k.root, k.attname, k.typname
 ORDER BY name

@@ -14,16 +14,23 @@ WITH large AS (
     AND c.relpages::bigint * current_setting('block_size')::bigint >= $1::bigint
 ), widths AS (
   SELECT l.oid,
-    bool_and(has_column_privilege(l.oid, a.attnum, 'SELECT')) AS visible,
-    count(*) = count(s.avg_width) AS complete,
-    sum(s.avg_width * (1 - s.null_frac)) AS data,
+    c.visible,
+    s.columns = c.columns AS complete,
+    s.data,
     -- 23 bytes of header, and a bit a column where a row may hold NULL
-    23 + CASE WHEN max(s.null_frac) > 0 THEN (count(*) + 7) / 8 ELSE 0 END AS header
+    23 + CASE WHEN s.nullable THEN (c.columns + 7) / 8 ELSE 0 END AS header
   FROM large l
-  JOIN pg_attribute a ON a.attrelid = l.oid AND a.attnum > 0 AND NOT a.attisdropped
-  LEFT JOIN pg_stats s ON s.schemaname = l.nspname AND s.tablename = l.relname
-    AND s.attname = a.attname AND NOT s.inherited
-  GROUP BY l.oid
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS columns, bool_and(has_column_privilege(l.oid, a.attnum, 'SELECT')) AS visible
+    FROM pg_attribute a
+    WHERE a.attrelid = l.oid AND a.attnum > 0 AND NOT a.attisdropped
+  ) c
+  -- one look into pg_stats a table, by its indexes: the planner cannot see into the view
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS columns, sum(s.avg_width * (1 - s.null_frac)) AS data, max(s.null_frac) > 0 AS nullable
+    FROM pg_stats s
+    WHERE s.schemaname = l.nspname AND s.tablename = l.relname AND NOT s.inherited
+  ) s
 )
 SELECT
   l.nspname || '.' || l.relname AS name,
