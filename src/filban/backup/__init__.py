@@ -1,14 +1,6 @@
-"""Backups: so far whether WAL archiving works, as `filban check` asks it."""
+"""Is the data safe: WAL in the archive now, base backups and restores with them."""
 
-from filban.backup import collect
-from filban.backup.rules import ArchiveThresholds
+from filban.backup import archive
 from filban.pg.check import Check
 
-CHECKS: tuple[Check, ...] = (
-    Check(
-        "archiver",
-        ("archive.failing", "archive.not_configured"),
-        ArchiveThresholds,
-        collect.archiver,
-    ),
-)
+CHECKS: tuple[Check, ...] = archive.CHECKS

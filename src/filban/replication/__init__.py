@@ -1,8 +1,9 @@
-"""Replicas: so far what `filban check` says of senders, slots and standbys."""
+"""Replicas: who receives WAL, how far behind, and what holds it back."""
 
 from filban.pg.check import Check
 from filban.replication import collect
-from filban.replication.rules import LagThresholds, SlotThresholds, StandbyThresholds
+from filban.replication.lag import LagThresholds
+from filban.replication.slots import SlotThresholds
 
 CHECKS: tuple[Check, ...] = (
     Check(
@@ -14,8 +15,8 @@ CHECKS: tuple[Check, ...] = (
     Check("slots", ("slot.inactive", "slot.lost"), SlotThresholds, collect.slots),
     Check(
         "standby",
-        ("replication.replay_paused", "replication.receiver_down", "replication.lag"),
-        StandbyThresholds,
+        ("replication.lag", "replication.replay_paused", "replication.receiver_down"),
+        LagThresholds,
         collect.standby,
     ),
 )

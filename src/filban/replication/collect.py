@@ -1,30 +1,27 @@
-"""Reading replication as one server sees it."""
+"""Reading the state of replication from either end."""
 
 from __future__ import annotations
 
 from filban.pg import Query, Session
 from filban.pg.check import Hidden, Outcome
-from filban.replication import rules
-from filban.replication.rows import Sender, Slot, StandbyState
+from filban.replication import lag as _lag
+from filban.replication import slots as _slots
+from filban.replication.rows import Sender, Slot, Standby, Synchronous
 
 _PACKAGE = __package__ or ""
 
 
-async def senders(session: Session, limits: rules.LagThresholds) -> Outcome:
-    """replication.lag and replication.sync_missing, as the sending server sees it."""
+async def senders(session: Session, limits: _lag.LagThresholds) -> Outcome:
+    """replication.lag and replication.sync_missing, as the sending server sees them."""
     found = await session.rows(Query(_PACKAGE, "senders"), Sender)
-    unseen = sum(not s.visible for s in found)
-    wanted = session.server.setting("synchronous_standby_names")
-    names = wanted.value if wanted is not None and not session.server.in_recovery else ""
-    visible = [s for s in found if s.visible]
-    findings = [*rules.lag(visible, limits)]
-    if not unseen:
-        findings += rules.sync_missing(visible, names)
-    return Outcome(
-        findings=tuple(findings),
-        facts={"standbys": [_fact(s) for s in visible]} if visible else {},
-        hidden=(Hidden(f"the state of {unseen:,} replication clients"),) if unseen else (),
-    )
+    visible = [s for s in found if s.is_visible]
+    unseen = len(found) - len(visible)
+    findings = [*_lag.behind(visible, limits)]
+    hidden = (Hidden(f"how far {unseen} receivers of WAL are behind"),) if unseen else ()
+    if not unseen and not session.server.in_recovery:  # a standby makes nobody wait
+        setting = await session.row(Query(_PACKAGE, "synchronous"), Synchronous)
+        findings += _lag.sync_missing(setting, visible)
+    return Outcome(tuple(findings), {"standbys": [_fact(s) for s in visible]}, hidden)
 
 
 def _fact(sender: Sender) -> dict[str, object]:
@@ -32,27 +29,33 @@ def _fact(sender: Sender) -> dict[str, object]:
         "name": sender.name,
         "state": sender.state,
         "sync_state": sender.sync_state,
-        "replay_behind_bytes": sender.replay_behind_bytes,
+        "behind_bytes": sender.behind_bytes,
     }
 
 
-async def slots(session: Session, limits: rules.SlotThresholds) -> Outcome:
-    """slot.inactive and slot.lost."""
-    found = await session.rows(Query(_PACKAGE, "slots"), Slot)
-    return Outcome((*rules.inactive(found, limits), *rules.lost(found, limits)))
-
-
-async def standby(session: Session, limits: rules.StandbyThresholds) -> Outcome:
-    """replication.replay_paused, replication.receiver_down and replication.lag on a standby."""
+async def standby(session: Session, limits: _lag.LagThresholds) -> Outcome:
+    """replication.lag, replication.replay_paused and replication.receiver_down on a standby."""
     if not session.server.in_recovery:
         return Outcome()
-    state = await session.row(Query(_PACKAGE, "standby"), StandbyState)
-    configured = session.server.setting("primary_conninfo")
-    streams = None if configured is None else bool(configured.value)
+    state = await session.row(Query(_PACKAGE, "standby"), Standby)
+    findings = (*_lag.silent(state, limits), *_lag.paused(state), *_lag.receiver_down(state))
+    return Outcome(findings, hidden=tuple(_hidden_on_standby(state)))
+
+
+def _hidden_on_standby(standby: Standby) -> list[Hidden]:
     hidden = []
-    if streams is None and not state.receivers:
-        hidden.append(Hidden("whether this standby is meant to stream (primary_conninfo)"))
-    if state.receivers and state.status is None:
-        hidden.append(Hidden("the WAL receiver's state"))
-    findings = rules.standby(state, streams=bool(streams), limits=limits)
-    return Outcome(findings=tuple(findings), hidden=tuple(hidden))
+    if standby.receiver is None and standby.has_upstream is None:
+        what = "whether this standby should receive WAL (primary_conninfo); it does not"
+        hidden.append(Hidden(what, "grant pg_read_all_settings"))
+    if standby.receiver is not None and standby.receiver_status is None:
+        hidden.append(Hidden("when the primary was last heard from"))
+    return hidden
+
+
+async def slots(session: Session, limits: _slots.SlotThresholds) -> Outcome:
+    """slot.inactive and slot.lost"""
+    found = await session.rows(Query(_PACKAGE, "slots"), Slot)
+    keep = session.server.setting("max_slot_wal_keep_size")
+    keep_bytes = keep.bytes() if keep is not None and keep.number() > 0 else None
+    findings = (*_slots.inactive(found, limits), *_slots.lost(found, keep_bytes, limits))
+    return Outcome(findings, {"replication_slots": len(found)})

@@ -8,64 +8,65 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """A client that streams from this server. Bytes are behind this server's own position.
-
-    visible: False where this role may not see it, and everything but the pid is None.
-    """
+    """One walsender. Bytes are counted from this server's own position; None where not visible."""
 
     pid: int
-    application_name: str | None
-    client: str | None
+    is_visible: bool
+    name: str
+    address: str | None
     state: str | None
     sync_state: str | None
-    sent_behind_bytes: float | None
-    flush_behind_bytes: float | None
-    replay_behind_bytes: float | None
-    silent_seconds: float | None
-    connected_seconds: float | None
-    visible: bool
+    not_sent_bytes: float | None
+    not_flushed_bytes: float | None
+    behind_bytes: float | None
 
-    @property
-    def name(self) -> str:
-        place = f" at {self.client}" if self.client else ""
-        return f"{self.application_name or f'pid {self.pid}'}{place}"
+
+@dataclass(frozen=True, slots=True)
+class Synchronous:
+    """synchronous_standby_names, and the server's default for synchronous_commit."""
+
+    names: str
+    synchronous_commit: str
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A replication slot and the WAL it holds back."""
+    """One replication slot. retained_bytes is None before its first use and once it is lost."""
 
     name: str
     kind: str
+    plugin: str | None
     database: str | None
-    active: bool
-    temporary: bool
+    is_active: bool
     wal_status: str | None
-    safe_wal_bytes: float | None
     retained_bytes: float | None
-    drop_sql: str
-
-    def restart_is_unset(self) -> bool:
-        """Never used: it reserves nothing yet."""
-        return self.retained_bytes is None and self.wal_status is None
+    safe_bytes: int | None
+    xmin_age: int | None
+    catalog_xmin_age: int | None
+    inactive_seconds: float | None
+    is_synced: bool
+    drop_statement: str
 
 
 @dataclass(frozen=True, slots=True)
-class StandbyState:
-    """A standby as it sees itself. status, silent_seconds: None without a visible receiver."""
+class Standby:
+    """One standby's receiving and replaying; None is "not visible" (see standby.sql)."""
 
-    paused: bool
-    pause_state: str
-    receivers: int
-    status: str | None
+    has_upstream: bool | None
+    has_archive: bool | None
+    receiver: int | None
+    receiver_status: str | None
+    slot: str | None
     silent_seconds: float | None
-    replay_behind_bytes: float | None
-    last_replayed_seconds: float | None
+    is_paused: bool | None
+    delay_seconds: float
+    behind_bytes: float | None
 
 
 QUERIES: Mapping[str, type] = {
     "senders": Sender,
+    "synchronous": Synchronous,
     "slots": Slot,
-    "standby": StandbyState,
+    "standby": Standby,
 }
-PRIMARY_ONLY: frozenset[str] = frozenset()
