@@ -16,23 +16,24 @@ from filban.render.quantity import evidence
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates of this package; what is put in is escaped, what is missing is an error."""
+    made = Environment(
         loader=PackageLoader("filban.render", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["evidence"] = evidence
-    return environment
+    made.filters["evidence"] = evidence
+    return made
 
 
 def page(report: Report) -> str:
     """The whole document as text."""
     aside = {"not_visible", "ignored", "codes"}
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             report=report,
@@ -49,8 +50,13 @@ def page(report: Report) -> str:
 
 def write(report: Report, file: Path) -> None:
     """Write the page. Raises UsageError (no such folder, no right) or DiskFull."""
+    write_page(page(report), file)
+
+
+def write_page(text: str, file: Path) -> None:
+    """Write any page. Raises UsageError (no such folder, no right) or DiskFull."""
     try:
-        file.write_text(page(report), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         if error.errno == 28:  # ENOSPC
             raise DiskFull(f"no room to write {file}", hint="free some space there") from error

@@ -1,0 +1,1 @@
+"""Where time goes: statements, logs, plans, waits."""

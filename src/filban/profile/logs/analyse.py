@@ -1,0 +1,184 @@
+"""Events -> report: every batch is handed to the parts, each of which adds up its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from filban.profile.logs import server, sessions, temp
+from filban.profile.logs.failures import LEVELS, Failures
+from filban.profile.logs.frame import Batch, Unread
+from filban.profile.logs.lines import split
+from filban.profile.logs.locks import LockWaits
+from filban.profile.logs.rows import LogReport, Source
+from filban.profile.logs.server import ServerLog
+from filban.profile.logs.sessions import SessionLog
+from filban.profile.logs.statements import Statements
+from filban.profile.logs.temp import TempFileLog
+from filban.profile.logs.words import EVENTS, TRANSLATED
+
+_DEADLOCK = "deadlock detected"
+_AUTOVACUUM_CANCELLED = "canceling autovacuum task"
+_WAIT = r"^process \d+ "
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Which events are looked at. since and until: the log's own clock, the end excluded; of
+    databases and users, those named; empty: all, with what the server says outside of sessions."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    databases: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+
+    def apply(self, events: pl.DataFrame) -> pl.DataFrame:
+        if self.since is not None:
+            events = events.filter(pl.col("time") >= self.since)
+        if self.until is not None:
+            events = events.filter(pl.col("time") < self.until)
+        if self.databases:
+            events = events.filter(pl.col("db").is_in(self.databases))
+        if self.users:
+            events = events.filter(pl.col("user").is_in(self.users))
+        return events
+
+
+@dataclass
+class Analysis:
+    """One report in the making. Not to be used by two threads at once."""
+
+    only: Only = field(default_factory=Only)
+
+    def __post_init__(self) -> None:
+        self.statements = Statements()
+        self._failures = Failures()
+        self._locks = LockWaits()
+        self._server = ServerLog()
+        self._sessions = SessionLog()
+        self._temp = TempFileLog(self.statements.registry)
+        self._levels: Counter[str] = Counter()
+        self._first: datetime | None = None
+        self._last: datetime | None = None
+        self._foreign = False
+
+    def take(self, batch: Batch) -> int:
+        """Add a batch up; its `unread` grows by what turns out to be half a line. Returns how many
+        events were looked at."""
+        events = self._ours(batch.events, batch.unread)
+        if events.is_empty():
+            return 0
+        self._span(events)
+        lines, others = split(events.with_row_index("order"), batch.unread)
+        lines = lines.with_columns(pl.col("order").cast(pl.Int64))
+        others = others.with_columns(pl.col("order").cast(pl.Int64))
+        errors = others.filter(pl.col("level").is_in(LEVELS[:3]))
+        self.statements.take(lines, errors.select("order", "pid"))
+        self._failures.take(others)
+        self._single(others)
+        logged = others.filter(pl.col("level") == "LOG")
+        message = pl.col("message")
+        self._sessions.take(logged.filter(message.str.contains(sessions.WANTED)))
+        self._temp.take(logged.filter(message.str.contains(temp.WANTED)))
+        return events.height
+
+    def finish(self) -> None:
+        """No more batches: what still waits for the rest of its execution counts as it is."""
+        self.statements.finish()
+
+    def report(self, sources: Sequence[Source], *, most: int | None = None) -> LogReport:
+        """The report so far; `most` statements."""
+        calls, total_ms = self.statements.totals()
+        return LogReport(
+            files=tuple(sources),
+            first=self._first,
+            last=self._last,
+            events=sum(self._levels.values()),
+            unread=sum(source.unread for source in sources),
+            levels={level: self._levels[level] for level in EVENTS if self._levels[level]},
+            per=self.statements.per,
+            calls=calls,
+            total_ms=round(total_ms, 3),
+            unattributed_calls=self.statements.unattributed,
+            unattributed_ms=round(self.statements.unattributed_ms, 3),
+            hours=tuple(self.statements.per_hour()),
+            statements=tuple(self.statements.rows(most)),
+            plans=tuple(self.statements.plans.rows()),
+            errors=tuple(self._failures.rows()),
+            cancelled=tuple(self._failures.cancelled()),
+            locks=self._locks.result(),
+            temp_files=tuple(self._temp.rows()),
+            temp_file_count=self._temp.count,
+            temp_file_bytes=self._temp.bytes,
+            checkpoints=self._server.checkpoints(),
+            autovacuum=tuple(self._server.autovacuum()),
+            sessions=self._sessions.result(),
+            server_events=tuple(self._server.events()),
+            notes=tuple(self._notes()),
+        )
+
+    def _ours(self, events: pl.DataFrame, unread: Unread) -> pl.DataFrame:
+        empty = events["message"].null_count()
+        if empty:
+            unread.add("an event without a message", empty)
+            events = events.filter(pl.col("message").is_not_null())
+        if not events["level"].is_in(EVENTS).all():
+            self._foreign |= bool(events["level"].is_in(list(TRANSLATED)).any())
+            events = events.with_columns(
+                pl.col("level").replace(
+                    {**TRANSLATED, **{f"DEBUG{n}": "DEBUG" for n in range(1, 6)}}
+                )
+            )
+            strange = events.filter(~pl.col("level").is_in(EVENTS).fill_null(value=False))
+            for level, message in strange.select("level", "message").iter_rows():
+                unread.add(f"{level}: {message}")
+            events = events.filter(pl.col("level").is_in(EVENTS))
+        return self.only.apply(events)
+
+    def _span(self, events: pl.DataFrame) -> None:
+        first, last = events["time"].min(), events["time"].max()
+        if isinstance(first, datetime) and isinstance(last, datetime):
+            self._first = min(first, self._first or first)
+            self._last = max(last, self._last or last)
+        for level, count in events.group_by("level").len().iter_rows():
+            self._levels[level] += count
+
+    def _single(self, others: pl.DataFrame) -> None:
+        """What is rare enough to be looked at one by one, in order."""
+        message = pl.col("message")
+        is_log = pl.col("level") == "LOG"
+        wanted = others.filter(
+            (is_log & (message.str.contains(_WAIT) | message.str.contains(server.WANTED)))
+            | (pl.col("level").is_in(("FATAL", "PANIC", "ERROR", "WARNING")) & message.str.contains(
+                rf"^(?:{_DEADLOCK}|{_AUTOVACUUM_CANCELLED}|out of memory|terminating any other)"
+                "|No space left"
+            ))
+        )  # fmt: skip
+        for event in wanted.iter_rows(named=True):
+            text = event["message"]
+            if text.startswith("process "):
+                self._locks.wait(event)
+            elif text.startswith(_DEADLOCK):
+                self._locks.deadlock(event)
+            elif text.startswith(_AUTOVACUUM_CANCELLED):
+                self._server.autovacuum_cancelled(event["context"])
+            else:
+                self._server.take(event)
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if self._foreign:
+            notes.append(
+                "part of the log is not in English: its statements and errors are counted, its "
+                "lock waits, checkpoints, autovacuum, connections and temporary files are not recognised"
+            )
+        if self.statements.unattributed:
+            notes.append(
+                f"{self.statements.unattributed:,} durations came without a text "
+                "(log_duration without log_statement or log_min_duration_statement)"
+            )
+        return notes

@@ -1,0 +1,146 @@
+"""csvlog: CSV of 23 columns, 24 since PostgreSQL 13 (backend_type), 26 since 14 (leader_pid,
+query_id). A record may span lines; one torn by a crash may not take its neighbours with it."""
+
+from __future__ import annotations
+
+import csv
+import re
+
+import polars as pl
+
+from filban.profile.logs.frame import Batch, Unread, as_text, conform, known, times
+
+COLUMNS = [
+    "log_time",
+    "user",
+    "db",
+    "pid",
+    "connection_from",
+    "session_id",
+    "session_line_num",
+    "command_tag",
+    "session_start_time",
+    "virtual_transaction_id",
+    "transaction_id",
+    "level",
+    "sqlstate",
+    "message",
+    "detail",
+    "hint",
+    "internal_query",
+    "internal_query_pos",
+    "context",
+    "statement",
+    "query_pos",
+    "location",
+    "app",
+    "backend_type",
+    "leader_pid",
+    "query_id",
+]
+WIDTHS = (23, 24, 26)
+
+# The start of a record. Inside a quoted field a quote is doubled, so that a statement which holds
+# lines of a csvlog does not look like one.
+HEAD = re.compile(
+    rb'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [^,"\n]{1,40},'
+    rb'(?:"(?:[^"]|"")*")?,(?:"(?:[^"]|"")*")?,'
+    rb'\d+,(?:"[^"]*")?,[0-9a-f]+\.[0-9a-f]+,\d+,',
+    re.MULTILINE,
+)
+_TAIL = 256 * 1024  # where the last record's start is looked for first
+
+_SCHEMA = dict.fromkeys(COLUMNS, pl.String)
+_READ = [COLUMNS.index(name) for name in (
+    "log_time", "user", "db", "pid", "connection_from", "level", "sqlstate", "message", "detail",
+    "context", "statement", "app", "query_id",
+)]  # fmt: skip
+
+
+class CsvLog:
+    """Reads csvlog."""
+
+    format = "csvlog"
+
+    def cut(self, data: bytes) -> int:
+        """How much of `data`, which starts at a record, is whole records for sure."""
+        for start in dict.fromkeys((max(0, len(data) - _TAIL), 0)):
+            heads = [m.start() for m in HEAD.finditer(data, start) if m.start() > 0]
+            if heads:
+                return _outside_quotes(data, heads)
+        return 0
+
+    def read(self, data: bytes) -> Batch:
+        """Whole records. With polars, or one by one where polars finds something odd."""
+        data = as_text(data)
+        events = _fast(data) if data.count(b'"') % 2 == 0 else None
+        if events is not None:
+            return Batch(events)
+        return _slow(data)
+
+
+def _outside_quotes(data: bytes, heads: list[int]) -> int:
+    """The last head that no quoted field contains; with a torn record in between, just the last."""
+    for head in reversed(heads[-8:]):
+        if data.count(b'"', 0, head) % 2 == 0:
+            return head
+    return heads[-1]
+
+
+def _fast(data: bytes) -> pl.DataFrame | None:
+    try:
+        raw = pl.read_csv(data, has_header=False, columns=_READ, schema=_SCHEMA)
+    except pl.exceptions.PolarsError:
+        return None
+    events = _events(raw)
+    whole = (events[name].null_count() == 0 for name in ("time", "pid", "level", "sqlstate"))
+    return events if all(whole) else None
+
+
+def _slow(data: bytes) -> Batch:
+    """Record by record, each from head to head."""
+    unread, rows = Unread(), []
+    starts = [m.start() for m in HEAD.finditer(data)]
+    if not starts or starts[0] > 0:
+        _torn(unread, data[: starts[0] if starts else len(data)])
+    for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
+        record = data[start:end].decode("utf-8", "replace")
+        fields = _fields(record)
+        if fields is None:
+            _torn(unread, record)
+        else:
+            rows.append(fields)
+    raw = pl.DataFrame(rows, schema=_SCHEMA, orient="row").select(COLUMNS[i] for i in _READ)
+    events = _events(raw)
+    good = events.filter(pl.col("time").is_not_null() & pl.col("pid").is_not_null())
+    if good.height < events.height:
+        unread.add("a record without a time or pid", events.height - good.height)
+    return Batch(good, unread)
+
+
+def _torn(unread: Unread, text: str | bytes) -> None:
+    if text.strip():
+        unread.add(text)
+
+
+def _fields(record: str) -> list[str | None] | None:
+    """The columns of one record, filled up to all of them; None when it is not exactly one."""
+    if record.count('"') % 2:
+        return None
+    try:
+        lines = [line for line in csv.reader(record.splitlines(keepends=True), strict=True) if line]
+    except csv.Error:
+        return None
+    if len(lines) != 1 or len(lines[0]) not in WIDTHS:
+        return None
+    return [text or None for text in lines[0]] + [None] * (len(COLUMNS) - len(lines[0]))
+
+
+def _events(raw: pl.DataFrame) -> pl.DataFrame:
+    return conform(
+        raw.with_columns(
+            times(raw["log_time"]).alias("time"),
+            pl.col("connection_from").str.replace(r":\d+$", "").alias("host"),
+            known("user"), known("db"), known("app"),
+        )
+    )  # fmt: skip

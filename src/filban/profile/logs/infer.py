@@ -1,0 +1,119 @@
+"""Finding log_line_prefix from the lines themselves."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from filban.profile.logs.prefix import COLON, EVENT_WORDS, Prefix
+
+# Documented by the server's own manual, distributions, hosters and tools; the inference below finds
+# others. The order matters only among those that match equally well with as many fields.
+KNOWN = (
+    "%m [%p] %q%u@%d ",  # Debian
+    "%m [%p] ",  # PostgreSQL's default
+    "%t:%r:%u@%d:[%p]:",  # RDS and Aurora
+    "%m [%p]: [%l-1] db=%d,user=%u ",  # Cloud SQL
+    "%m [%p]: [%l-1] db=%d,user=%u,app=%a,client=%h ",
+    "%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ",  # pgBadger's advice
+    "%t [%p]: user=%u,db=%d,app=%a,client=%h ",
+    "%t [%p]: [%l-1] user=%u,db=%d ",
+    "%m [%p] %q[user=%u,db=%d,app=%a] ",  # pganalyze's advice
+    "%t-%c-",  # Azure
+    "%m [%p] %r %a %u@%d ",
+    "< %m >",  # Red Hat, once
+    "%t ",
+    "%m ",
+)
+SAMPLE = 400  # lines that are looked at
+ENOUGH = 0.9  # of the lines with a level word; the rest may be other programs' output
+
+_SECONDS = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d"
+_ZONE = r" [A-Za-z0-9+\-/_<>]*[A-Za-z0-9>]"
+_KEYS = {
+    "user": "u", "usr": "u", "u": "u", "db": "d", "database": "d", "d": "d", "app": "a", "a": "a",
+    "application": "a", "application_name": "a", "client": "h", "host": "h", "h": "h",
+    "remote": "r", "r": "r", "connection_source": "r", "pid": "p", "p": "p", "line": "l",
+    "l": "l", "log_line": "l", "session": "c", "session_id": "c", "sid": "c", "xid": "x", "tx": "x",
+    "trx_id": "x", "txid": "x", "tid": "x", "vxid": "v", "vtid": "v", "v": "v", "state": "e",
+    "sqlstate": "e", "sql_error_code": "e", "e": "e", "code": "e", "qid": "Q", "query_id": "Q",
+    "queryid": "Q", "backend": "b", "type": "b", "backend_type": "b", "tag": "i", "cmd": "i",
+}  # fmt: skip
+# What a piece of a prefix looks like -> its escape; tried in this order.
+_LOOKS = (
+    (rf"{_SECONDS}\.\d{{3}}{_ZONE}", "m"),
+    (rf"{_SECONDS}{_ZONE}", "t"),
+    (r"(?<![\d.])\d{10}\.\d{3}(?![\d.])", "n"),
+    (r"(?<![0-9a-f.])[0-9a-f]{8}\.[0-9a-f]{1,8}(?![0-9a-f.])", "c"),
+    (r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[local\]|[0-9a-f:]*::[0-9a-f:]*)\(\d*\)|\[local\](?!\w)", "r"),
+    (r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", "h"),
+    (r"(?<![\d/])-?\d+/\d+(?![\d/])", "v"),
+)
+_HEAD = re.compile(rf"^(.{{0,300}}?)\s?(?:{EVENT_WORDS}) ?{COLON} ")
+_KEY_VALUE = re.compile(
+    r"(?<![\w%])(" + "|".join(sorted(_KEYS, key=len, reverse=True)) + r")( ?= ?\"?)"
+    r"((?:\[unknown\]|[^\s,;|\"\]\[])*)"
+)
+_USER_AT = re.compile(r"(?<![\w%])((?:\[unknown\]|[^\s@,:\[\]]+))@((?:\[unknown\]|[^\s@,:\[\]]+))")
+
+
+def infer(lines: Sequence[str]) -> Prefix | None:
+    """The prefix under which most of these lines can be read; None when they show none."""
+    heads = [match.group(1) for line in lines[:SAMPLE] if (match := _HEAD.match(line))]
+    if not heads:
+        return None
+    templates = Counter(_template(head) for head in heads)
+    common = [text for text, _ in templates.most_common(8)]
+    candidates = dict.fromkeys(["", *KNOWN, *common, *_with_q(common)])
+    verbose = sum("LOG:  00000: " in line for line in lines[:SAMPLE]) > 0
+    best = max((Prefix(text, verbose) for text in candidates), key=lambda p: _score(p, lines))
+    return best if _score(best, lines)[0] >= ENOUGH * len(heads) else None
+
+
+def _score(prefix: Prefix, lines: Sequence[str]) -> tuple[int, int, int]:
+    """Lines read, fields found; of equals, the shortest text."""
+    pattern = re.compile(prefix.line)
+    read = sum(pattern.match(line) is not None for line in lines[:SAMPLE])
+    return read, len(prefix.columns), -len(prefix.text)
+
+
+def _template(head: str) -> str:
+    """One line's prefix with its values replaced by escapes."""
+    text = head.replace("%", "%%")
+    used: set[str] = set()
+
+    def put(letter: str) -> str:
+        """A second timestamp is the session's start; anything else twice is just text."""
+        if letter in "mt" and used & {"m", "t"}:
+            letter = "s"
+        used.add(letter)
+        return f"%{letter}"
+
+    for pattern, letter in _LOOKS[:3]:
+        text = re.sub(pattern, lambda _, letter=letter: put(letter), text)  # type: ignore[misc]
+    text = _KEY_VALUE.sub(lambda m: m[1] + m[2] + put(_KEYS[m[1]]), text)
+    for pattern, letter in _LOOKS[3:]:
+        text = re.sub(pattern, lambda _, letter=letter: put(letter), text)  # type: ignore[misc]
+    text = _USER_AT.sub(lambda _: f"{put('u')}@{put('d')}", text, count=1)
+    text = re.sub(r"\[(\d+)-(\d+)\]", lambda m: _pid_and_line(m, put, used), text)
+    if "p" not in used:
+        text = re.sub(r"(?<![%\w.])\d+(?![\w.])", lambda _: put("p"), text, count=1)
+    if "e" not in used:
+        text = re.sub(r"(?<![\w%])00000(?!\w)", lambda _: put("e"), text, count=1)
+    return re.sub(r"(?<![%\w.])\d+(?![\w.])", lambda _: put("x"), text) + " "
+
+
+def _pid_and_line(match: re.Match[str], put: Callable[[str], str], used: set[str]) -> str:
+    """[1234-1] is pid and line, [1-1] after a pid is line and a constant."""
+    return f"[{put('l')}-{match[2]}]" if "p" in used else f"[{put('p')}-{put('l')}]"
+
+
+def _with_q(templates: Sequence[str]) -> list[str]:
+    """Of a short template (background processes) that begins a longer one: the two with %q."""
+    return [
+        f"{short.rstrip()} %q{long[len(short.rstrip()) :].lstrip()}"
+        for short in templates
+        for long in templates
+        if short != long and long.startswith(short.rstrip())
+    ]

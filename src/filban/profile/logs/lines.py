@@ -1,0 +1,123 @@
+"""Which event is a line about a statement, and what it says."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+import polars as pl
+
+from filban.profile.logs.frame import Unread
+from filban.profile.logs.words import FOREIGN_START, LANGUAGES, rewrites
+
+# What log_min_duration_statement, log_duration, log_statement and auto_explain write.
+_LINE = (
+    r"^(?:duration: (?P<ms>[0-9]+\.[0-9]+) ms"
+    r"(?:  (?P<kind>statement|parse|bind|execute fetch from|execute|fastpath function call|plan)"
+    r"(?: (?P<name>[^:\n]*))?:\s(?P<text>(?s:.*)))?"
+    r"|(?P<logged>statement|execute fetch from|execute)(?: (?P<logged_name>[^:\n]*))?: "
+    r"(?P<logged_text>(?s:.*)))$"
+)
+_STARTS = r"^(?:duration: |statement: |execute )"
+
+# SQL-level EXECUTE: the line's DETAIL is "prepare: PREPARE name (types) AS statement".
+_EXECUTE = r"(?i)^\s*EXECUTE\b"
+_PREPARED = r'(?is)^[^:]{3,20}: PREPARE\s+(?:"(?:[^"]|"")+"|\S+?)\s*(?:\([^)]*\))?\s+AS\s+(.*)$'
+
+_QUERY_TEXT = re.compile(
+    r"\A\s*Query Text: (?P<text>.*?)\n(?:Query Parameters: .*?\n)?(?P<plan>[^\n]*  \(cost=.*)\Z",
+    re.DOTALL,
+)
+_JSON_TEXT = re.compile(r'"Query Text": ("(?:[^"\\]|\\.)*")', re.DOTALL)
+_XML_TEXT = re.compile(r"<Query-Text>(.*?)</Query-Text>", re.DOTALL)
+_YAML_TEXT = re.compile(r'\A\s*Query Text: ("(?:[^"\\]|\\.)*")', re.DOTALL)
+
+
+def in_english(events: pl.DataFrame) -> pl.DataFrame:
+    """Other languages' lines of statements in English's form."""
+    foreign = events["message"].str.contains(FOREIGN_START).fill_null(value=False)
+    if not foreign.any():
+        return events
+    message = pl.col("message")
+    for spoken in LANGUAGES.values():
+        begins = message.str.contains(f"^(?:{spoken.duration}|{spoken.statement}|{spoken.execute})")
+        rewritten = message
+        for pattern, replacement in rewrites(spoken):
+            rewritten = rewritten.str.replace(pattern, replacement)
+        events = events.with_columns(
+            pl.when(begins).then(rewritten).otherwise(message).alias("message")
+        )
+    return events
+
+
+def split(events: pl.DataFrame, unread: Unread) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(lines of statements, all other events).
+
+    Lines of statements get `ms`, `text` and `kind`: statement, parse, bind, execute, fetch,
+    fastpath, plan; `bare` (a duration without a text), `logged` (a text without a duration).
+    A duration that says something else is a half line: counted as unread.
+    """
+    events = in_english(events)
+    starts = events["message"].str.contains(_STARTS) & (events["level"] == "LOG")
+    starts = starts.fill_null(value=False)
+    others = events.filter(~starts)
+    lines = events.filter(starts)
+    parsed = lines["message"].str.extract_groups(_LINE).struct.unnest()
+    lines = pl.concat([lines.drop("message"), parsed], how="horizontal")
+    half = lines["ms"].is_null() & lines["logged"].is_null()
+    if half.any():
+        for message in events.filter(starts).filter(half)["message"]:
+            unread.add(message)
+        lines = lines.filter(~half)
+    return _typed(lines), others
+
+
+def _typed(lines: pl.DataFrame) -> pl.DataFrame:
+    kind = (
+        pl.when(pl.col("kind").is_not_null())
+        .then(
+            pl.col("kind").replace(
+                {"execute fetch from": "fetch", "fastpath function call": "fastpath"}
+            )
+        )
+        .when(pl.col("logged") == "execute fetch from")
+        .then(pl.lit("fetch"))
+        .when(pl.col("logged").is_not_null())
+        .then(pl.lit("logged"))
+        .otherwise(pl.lit("bare"))
+    )
+    lines = lines.with_columns(
+        pl.col("ms").cast(pl.Float64),
+        kind.alias("kind"),
+        pl.coalesce("text", "logged_text").alias("text"),
+    ).drop("logged", "name", "logged_name", "logged_text")
+    return _of_prepared(lines)
+
+
+def _of_prepared(lines: pl.DataFrame) -> pl.DataFrame:
+    """EXECUTE name(…) is the statement that was prepared, as pg_stat_statements has it."""
+    prepared = (
+        pl.when(pl.col("text").str.contains(_EXECUTE))
+        .then(pl.col("detail"))
+        .str.extract(_PREPARED, 1)
+    )
+    if lines.filter(pl.col("text").str.contains(_EXECUTE)).is_empty():
+        return lines
+    return lines.with_columns(pl.coalesce(prepared, "text").alias("text"))
+
+
+def plan_parts(text: str) -> tuple[str, str]:
+    """(statement, plan) of an auto_explain line in any of its formats; the statement may be ""."""
+    match = _QUERY_TEXT.match(text)
+    if match:
+        return match["text"], match["plan"]
+    for pattern in (_YAML_TEXT, _JSON_TEXT):
+        match = pattern.search(text)
+        if match:
+            try:
+                return str(json.loads(match[1], strict=False)), text
+            except ValueError:
+                break
+    match = _XML_TEXT.search(text)
+    return (html.unescape(match[1]), text) if match else ("", text)

@@ -1,0 +1,128 @@
+"""One execution, several lines: which of them count.
+
+* auto_explain writes a plan when the executor ends, and log_min_duration_statement the same
+  execution's duration after it: the plan does not count again.
+* log_statement writes the text first; its duration then comes without a text.
+* A prepared statement has a line for parse, bind and execute: the execution counts.
+
+All goes by the order of lines within a process, so a batch's open ends are held for the next one.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+HELD = 20_000  # rows that wait for the rest of their execution, over all processes
+# A plan's timestamp and its statement's are taken by different calls, and cut to milliseconds.
+_SLACK_MS = 2.0
+
+_KEPT = ("order", "time", "pid", "user", "db", "app", "host", "query_id", "kind", "ms", "text",
+         "detail", "key", "nested")  # fmt: skip
+
+
+class Pairing:
+    """Marks rows; `take` returns them with `calls` (0 or 1)."""
+
+    def __init__(self) -> None:
+        self._held: pl.DataFrame | None = None
+
+    def take(self, lines: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
+        """`lines` as `lines.split` gives them with `order`, `key` and `nested`; `errors`: order,
+        time and pid of the errors. Returns rows with `ms` (null: not known) and `calls`."""
+        lines = lines.select(_KEPT)
+        if self._held is not None:
+            lines = pl.concat([self._held, lines], how="vertical")
+            self._held = None
+        kinds = set(lines["kind"].unique())
+        if kinds & {"logged", "bare"}:
+            lines = self._join_durations(lines, errors)
+        if "plan" in kinds:
+            lines = self._drop_explained(lines)
+        return _counted(lines)
+
+    def rest(self) -> pl.DataFrame | None:
+        """What was still waiting at the end: it counts as it is."""
+        held, self._held = self._held, None
+        return None if held is None else _counted(held)
+
+    def _hold(self, rows: pl.DataFrame) -> bool:
+        """Keep rows (with an `order` before all of the next batch) unless there are too many."""
+        waiting = rows if self._held is None else pl.concat([self._held, rows])
+        if waiting.height > HELD:
+            return False
+        self._held = waiting.with_columns(
+            (pl.int_range(pl.len(), dtype=pl.Int64) - waiting.height).alias("order")
+        )
+        return True
+
+    def _join_durations(self, lines: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
+        """A text of log_statement takes the next duration without a text of its process; a text
+        followed by an error has failed, and is no call, as in pg_stat_statements."""
+        ours = pl.col("kind").is_in(["logged", "bare"])
+        others = lines.filter(~ours)
+        marks = errors.select(
+            "order", "pid", pl.lit("error").alias("kind"), pl.lit(None, pl.Float64).alias("ms")
+        )
+        rows = pl.concat([lines.filter(ours), marks], how="diagonal").sort("order")
+        process = pl.col("pid").fill_null(-1)
+        rows = rows.with_columns(
+            pl.col("kind").shift(-1).over(process).alias("next"),
+            pl.col("ms").shift(-1).over(process).alias("next_ms"),
+            pl.col("order").shift(-1).over(process).alias("next_order"),
+            pl.col("kind").shift(1).over(process).alias("before"),
+        )
+        logged = rows.filter(pl.col("kind") == "logged")
+        waiting = logged.filter(pl.col("next").is_null()).select(_KEPT)
+        timed = logged.filter(pl.col("next") == "bare").with_columns(
+            pl.lit("statement").alias("kind"),
+            pl.col("next_ms").alias("ms"),
+            pl.col("next_order").alias("order"),
+        )
+        untimed = logged.filter(pl.col("next") == "logged")
+        alone = rows.filter(
+            (pl.col("kind") == "bare") & (pl.col("before").fill_null("") != "logged")
+        )
+        parts = [others, *(part.select(_KEPT) for part in (timed, untimed, alone))]
+        if not self._hold(waiting):
+            parts.append(waiting)
+        return pl.concat(parts).sort("order")
+
+    def _drop_explained(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """A plan with the same statement's line after it, in its process, within its time; with
+        only a text before it (log_statement without durations), it is that execution's time."""
+        timed = pl.col("kind").is_in(["statement", "execute", "fetch"])
+        process = pl.col("pid").fill_null(-1)
+        ends = pl.col("time").cast(pl.Int64)
+
+        def after(value: pl.Expr) -> pl.Expr:
+            return pl.when(timed).then(value).backward_fill().over(process)
+
+        text_only = pl.when(timed | (pl.col("kind") == "logged"))
+        before = text_only.then(pl.when(pl.col("kind") == "logged").then("key").otherwise(0))
+        lines = lines.with_columns(
+            after(pl.col("key")).alias("after"),
+            after(ends - pl.col("ms")).alias("began"),
+            before.forward_fill().over(process).alias("before"),
+        )
+        plan = (pl.col("kind") == "plan") & ~pl.col("nested")
+        within = (ends >= pl.col("began") - _SLACK_MS).fill_null(value=True)
+        again = plan & pl.col("key").eq_missing(pl.col("after")) & within
+        goes_on = plan & pl.col("key").eq_missing(pl.col("before")) & ~again
+        open_end = plan & pl.col("after").is_null() & ~goes_on
+        lines = lines.with_columns(
+            pl.when(goes_on).then(pl.lit("fetch")).otherwise("kind").alias("kind"),
+            again.alias("again"),
+            open_end.alias("open"),
+        )
+        waiting = lines.filter("open").select(_KEPT)
+        rest = lines.filter(~pl.col("again") & ~pl.col("open")).select(_KEPT)
+        return rest if self._hold(waiting) else pl.concat([rest, waiting])
+
+
+def _counted(lines: pl.DataFrame) -> pl.DataFrame:
+    """`calls`: a fetch goes on with an execution, parse and bind only prepare one, a plan inside a
+    function belongs to the statement that called it."""
+    counts = pl.col("kind").is_in(["statement", "execute", "fastpath", "logged"]) | (
+        (pl.col("kind") == "plan") & ~pl.col("nested")
+    )
+    return lines.with_columns(counts.cast(pl.UInt32).alias("calls"))
