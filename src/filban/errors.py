@@ -158,13 +158,21 @@ class NoServer(PoolError):
 class CommitUnknown(PoolError):
     """The connection died in COMMIT: the transaction may or may not have been applied.
 
-    `xid` is the full transaction id (xid8) when it was known; `SELECT pg_xact_status(xid)`
-    on the surviving primary answers what became of it.
+    `xid` is the full transaction id (xid8) when it was known, `timeline` the one that it began on;
+    `Router.fate` asks the surviving primary what became of it.
     """
 
-    def __init__(self, message: str, *, xid: int | None = None, hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        xid: int | None = None,
+        timeline: int | None = None,
+        hint: str = "",
+    ) -> None:
         super().__init__(message, hint=hint)
         self.xid = xid
+        self.timeline = timeline
 
 
 class NotGood(FilbanError):

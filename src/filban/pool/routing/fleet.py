@@ -1,0 +1,351 @@
+"""All servers together: what is known of them, who is the primary, who may answer a read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from filban.errors import ConnectError, FilbanError, NoServer, PoolClosed
+from filban.pg.dsn import Address, Target
+from filban.pool.routing.balance import pick
+from filban.pool.routing.lag import Lag, PrimaryTrack
+from filban.pool.routing.node import Node, PoolFactory, Waiter
+from filban.pool.routing.policy import Policy
+from filban.pool.routing.roles import Generations, primary_of
+from filban.pool.routing.rows import Position
+from filban.pool.routing.tokens import Standing, Token
+from filban.pool.routing.topology import Topology
+from filban.pool.routing.watch import watch
+
+
+class Fleet:
+    """Probed side by side, each by a task of its own. `epoch` grows with each new primary."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        target: Target,
+        policy: Policy,
+        pool_factory: PoolFactory,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.policy = policy
+        self.nodes: dict[Address, Node] = {}
+        self.primary: Node | None = None
+        self.generations = Generations()
+        self.epoch = 0
+        self.closed = False
+        self._topology = topology
+        self._target = target
+        self._pool_factory = pool_factory
+        self._options = options
+        self._track = PrimaryTrack()
+        self._tracked: tuple[Node, int | None] | None = None
+        self._fork_xids: dict[int, tuple[int, int]] = {}
+        self._tasks: dict[object, asyncio.Task[None]] = {}
+        self._news = asyncio.Event()
+
+    # Life
+
+    async def start(self, timeout: float) -> None:
+        """Begin to watch; return when there is a primary, or when all servers have been tried and
+        one can answer reads. Raises ConnectError with what became of each."""
+        self._arrange(await self._topology.addresses())
+        if self._topology.refresh is not None:
+            self._tasks["refresh"] = asyncio.create_task(self._refresh(self._topology.refresh))
+        deadline = time.monotonic() + timeout
+        while self.primary is None and time.monotonic() < deadline and self._untried():
+            await self._change(deadline)
+        if self.primary is None and not any(node.usable for node in self.nodes.values()):
+            raise ConnectError(
+                "no server can be used: " + self.state(),
+                reason=self._common_reason(),
+                hint="see what each of them says",
+            )
+
+    async def close(self) -> None:
+        self.closed = True
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*(node.close() for node in self.nodes.values()))
+        self._tell()
+
+    def terminate(self) -> None:
+        """Cut everything at once."""
+        self.closed = True
+        for task in self._tasks.values():
+            task.cancel()
+        for node in self.nodes.values():
+            node.cut()
+        self._tell()
+
+    def _untried(self) -> bool:
+        return any(node.position is None and node.failure is None for node in self.nodes.values())
+
+    def _common_reason(self) -> Any:
+        reasons = {
+            node.failure.reason if isinstance(node.failure, ConnectError) else "other"
+            for node in self.nodes.values()
+        }
+        return reasons.pop() if len(reasons) == 1 else "unreachable"
+
+    def _arrange(self, addresses: Iterable[Address]) -> None:
+        """Watch these addresses, and no others."""
+        wanted = set(addresses)
+        for address in wanted - self.nodes.keys():
+            node = Node(address, self._target, self.policy, self, self._pool_factory, self._options)
+            self.nodes[address] = node
+            self._tasks[address] = asyncio.create_task(watch(node, self), name=f"watch {address}")
+        for address in self.nodes.keys() - wanted:
+            self._tasks.pop(address).cancel()
+            gone = self.nodes.pop(address)
+            gone.put_out("no longer a member")
+            gone.retire()
+            self._elect()
+
+    async def _refresh(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            with contextlib.suppress(ConnectError):  # we go on with the members that we know
+                self._arrange(await self._topology.addresses())
+
+    # What the watchers and new connections tell
+
+    def admits(self, position: Position) -> bool:
+        return self.generations.admits(position)
+
+    def seen(
+        self, node: Node, position: Position, asked_at: float, latency: float | None = None
+    ) -> None:
+        """A server has said where it stands."""
+        # An older answer than the newest: a standby that crashed since may have replayed less.
+        if asked_at < node.asked_at:
+            return
+        before = node.position
+        if before is not None:
+            self._compare(node, before, position)
+        node.failure = None
+        node.answered(position, asked_at, latency)
+        self.hear(position.system, position.timeline)
+        if self.admits(position):
+            node.let_in()
+        else:
+            node.put_out(f"of an older generation: timeline {position.timeline}")
+        self._elect()
+        if node is self.primary and position.lsn is not None:
+            self._track.add(asked_at, position.lsn)
+
+    def _compare(self, node: Node, before: Position, after: Position) -> None:
+        """A restart, a new role or a new timeline: connections of before are not used again."""
+        promoted = before.in_recovery and not after.in_recovery
+        if before.started_at != after.started_at or (after.in_recovery and not before.in_recovery):
+            node.cut()
+        elif promoted or before.timeline != after.timeline:
+            node.retire()
+        if promoted and before.started_at == after.started_at and after.timeline is not None:
+            self._fork_xids[after.timeline] = (before.next_xid, after.next_xid)
+            if before.timeline is not None and before.lsn is not None:
+                self.generations.kept(before.timeline, before.lsn)
+
+    def hear(self, system: int, timeline: int | None) -> None:
+        """This timeline exists: whoever is below it is not to be used any more, as of now."""
+        if not self.generations.hear(system, timeline):
+            return
+        for node in self.nodes.values():
+            if node.position is not None and not self.admits(node.position):
+                node.put_out(f"of an older generation: timeline {node.position.timeline}")
+                node.cut()
+                node.wake.set()
+        self._elect()
+
+    def lost(self, node: Node, error: FilbanError) -> None:
+        """It cannot be reached or does not answer."""
+        node.failure = error
+        if node.usable:
+            node.put_out(str(error))
+            node.cut()
+        self._elect()
+
+    def wants_history(self, timeline: int) -> bool:
+        known = {self.generations.exact_for, self.generations.hidden_for}
+        return timeline == self.generations.newest and timeline not in known
+
+    def history(self, timeline: int, ends: Mapping[int, int] | None) -> None:
+        """The history of the newest timeline; None: this role may not read it."""
+        if ends is not None:
+            self.generations.history(timeline, ends)
+        else:
+            self.generations.history_hidden(timeline)
+
+    def _elect(self) -> None:
+        usable = [(n, n.position) for n in self.nodes.values() if n.usable and n.position]
+        chosen = primary_of(usable, self.generations, self.primary)
+        if chosen is not None and chosen.position is not None:
+            tracked = (chosen, chosen.position.timeline)
+            if tracked != self._tracked:
+                self._track, self._tracked = PrimaryTrack(), tracked
+                self.epoch += 1
+        self.primary = chosen
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _change(self, deadline: float) -> None:
+        """Return when anything is new, or at the deadline."""
+        news = self._news
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + left(deadline)):
+                await news.wait()
+
+    # Who answers
+
+    def lag(self, node: Node) -> Lag:
+        position = node.position
+        if position is None or position.lsn is None or not position.in_recovery:
+            return Lag(0, 0.0) if node is self.primary else Lag(None, None)
+        return self._track.lag(position.lsn, time.monotonic())
+
+    def misses_since(self, node: Node) -> float | None:
+        """For how many seconds, at most, it may have missed writes. None: not known."""
+        if node is self.primary:
+            return 0.0
+        position = node.position
+        at = None if position is None else self._track.complete_at(position.lsn or 0)
+        return None if at is None else time.monotonic() - at
+
+    async def writable(self, deadline: float, _: Node | None = None) -> Node:
+        """The primary, as soon as there is one. Raises NoServer at the deadline."""
+        while True:
+            self._open()
+            if self.primary is not None:
+                return self.primary
+            if not left(deadline):
+                raise NoServer(
+                    "no primary within the deadline: " + self.state(),
+                    hint="is a failover under way? Policy.write_timeout is how long a write waits",
+                )
+            await self._change(deadline)
+
+    async def readable(
+        self,
+        deadline: float,
+        avoid: Node | None = None,
+        *,
+        max_lag: float | None = None,
+        token: Token | None = None,
+    ) -> Node:
+        """The best replica that is new enough, else the primary. Raises NoServer."""
+        if token is not None:
+            self.hear(token.system, token.timeline)
+        while True:
+            self._open()
+            found = await self._replica(avoid, max_lag, token, deadline) or self.primary
+            if found is not None and (found is not avoid or not self._others(found)):
+                return found
+            if not left(deadline):
+                raise NoServer(
+                    "no server may answer this read: " + self.state(),
+                    hint="no primary, and no replica is new enough",
+                )
+            await self._change(deadline)
+            avoid = None
+
+    async def _replica(
+        self, avoid: Node | None, max_lag: float | None, token: Token | None, deadline: float
+    ) -> Node | None:
+        replicas = [n for n in self._replicas() if n is not avoid]
+        if max_lag is not None:
+            replicas = [
+                n for n in replicas if (s := self.misses_since(n)) is not None and s <= max_lag
+            ]
+        if token is not None:
+            return await self._fresh(replicas, token, deadline)
+        return self._cheapest(replicas)
+
+    async def _fresh(self, replicas: Sequence[Node], token: Token, deadline: float) -> Node | None:
+        """One that has replayed the token, at once or after a short wait; None: ask the primary.
+
+        The position is known before the read begins. A check inside the read's own statement would
+        come too late: a statement takes its snapshot first, and what is replayed between the
+        snapshot and the check passes the check and is missed by the read.
+        """
+        standings = [
+            (n, self.generations.standing(token, n.position)) for n in replicas if n.position
+        ]
+        seen = [n for n, standing in standings if standing is Standing.SEEN]
+        if seen:
+            return self._cheapest(seen)
+        behind = [n for n, s in standings if s is Standing.BEHIND and self._worth_waiting(n)]
+        seconds = min(self.policy.fresh_wait, left(deadline))
+        if not behind or not seconds:
+            return None
+        done: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(token.lsn, 0.0, done)
+        with contextlib.ExitStack() as stack:
+            for node in behind:
+                stack.enter_context(node.expecting(waiter))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    return await done
+        return None
+
+    def _worth_waiting(self, node: Node) -> bool:
+        """Not for a replica that is paused, or was further behind than we would wait."""
+        position, lag = node.position, self.lag(node)
+        if position is None or position.replay_paused or lag.seconds is None:
+            return False
+        return lag.seconds <= self.policy.fresh_wait + self.policy.probe_interval
+
+    def _replicas(self) -> Iterator[Node]:
+        for node in self.nodes.values():
+            if node.usable and node.position is not None and node.position.in_recovery:
+                yield node
+
+    def _others(self, node: Node) -> bool:
+        return any(other is not node and other.usable for other in self.nodes.values())
+
+    def _cheapest(self, nodes: Sequence[Node]) -> Node | None:
+        if len(nodes) <= 1:
+            return nodes[0] if nodes else None
+        now = time.monotonic()
+        return nodes[pick([node.load(self.lag(node).seconds, now) for node in nodes])]
+
+    def judged_fate(self, xid: int, begun: int | None, status: str | None) -> str | None:
+        """What the primary says of `xid`, a transaction of timeline `begun`, as far as it can know.
+
+        A new primary goes on counting where its log ended: it may have given an id of the old one,
+        whose transaction never got here, to another transaction since.
+        """
+        timeline = (
+            self.primary.position.timeline if self.primary and self.primary.position else None
+        )
+        if begun is None or begun == timeline:
+            return status
+        if status != "committed":
+            return "aborted" if status else None
+        forks = [fork for fork in self._fork_xids if fork > begun]
+        if not forks:
+            return None  # we have not seen it happen
+        over_before, over_after = self._fork_xids[min(forks)]
+        if xid < over_before:
+            return status
+        return "aborted" if xid >= over_after else None
+
+    def _open(self) -> None:
+        if self.closed:
+            raise PoolClosed("the router is closed", hint="open it for as long as the service runs")
+
+    def state(self) -> str:
+        """Each server and what is the matter with it, for a person."""
+        return "; ".join(f"{n}: {n.out or n.role}" for n in self.nodes.values()) or "no servers"
+
+
+def left(deadline: float) -> float:
+    """Seconds until then, 0 when it has passed."""
+    return max(0.0, deadline - time.monotonic())

@@ -1,0 +1,75 @@
+"""What the current task, request or user has written: the token that its next reads bring along."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from filban.pool.routing.tokens import UNKNOWN_LSN, Token, newest
+
+if TYPE_CHECKING:
+    from filban.pool.routing.node import Node
+
+
+@dataclass(slots=True)
+class Pending:
+    """A write outside of a transaction: its position is asked for when somebody needs it."""
+
+    node: Node
+    timeline: int
+    since: float  # monotonic seconds: any position asked for later covers the write
+
+    def unknown(self) -> Token:
+        """The token where nobody can be asked any more: only the primary can answer it."""
+        system = self.node.position.system if self.node.position else 0
+        return Token(system, self.timeline, UNKNOWN_LSN)
+
+
+@dataclass(slots=True)
+class Session:
+    """Shared by all tasks that inherit it: a write in one is seen by reads in the others."""
+
+    token: Token | None = None
+    pending: Pending | None = None
+
+    def wrote(self, token: Token) -> None:
+        self.token = newest(self.token, token)
+
+    def wrote_outside(self, node: Node, timeline: int, since: float) -> None:
+        """A write whose position is not known yet. One on another server, before, will not be."""
+        before = self.pending
+        if before is not None and (before.node, before.timeline) != (node, timeline):
+            self.wrote(before.unknown())
+        self.pending = Pending(node, timeline, since)
+
+    def settle(self, pending: Pending, token: Token) -> None:
+        """The position has been asked for."""
+        self.wrote(token)
+        if self.pending is pending:
+            self.pending = None
+
+
+_current: ContextVar[Session | None] = ContextVar("filban_session", default=None)
+
+
+def current() -> Session:
+    """The session of this context; one of its own for a task outside of any."""
+    found = _current.get()
+    if found is None:
+        found = Session()
+        _current.set(found)
+    return found
+
+
+@contextlib.contextmanager
+def session(token: Token | None = None) -> Iterator[Session]:
+    """A session of its own for a block, as a request has. `token`: what its user wrote before."""
+    opened = Session(token)
+    reset = _current.set(opened)
+    try:
+        yield opened
+    finally:
+        _current.reset(reset)
