@@ -229,7 +229,7 @@ async def test_blocked_sessions_as_a_tree_with_its_root(every_db):
         pid = await pid_of(root)
         assert found.subject == f"pid {pid}"
         assert len(await find(db.dsn, CHECKS, "lock.blocked", blocked_warning_seconds=0.0)) == 1
-        tree = str(found.evidence["tree"].value).splitlines()
+        tree = found.why.splitlines()[1:]
         depths = [(len(line) - len(line.lstrip())) // 3 + ("└─" in line) for line in tree]
         assert depths[0] == 0
         assert max(depths) >= 2
@@ -258,7 +258,7 @@ async def test_a_table_lock_with_a_queue_behind_it(db):
         await eventually(lambda: blocked(1))
         tasks += [asyncio.create_task(c.execute("SELECT FROM t")) for c in later]
         [found] = await eventually(lambda: blocked(3))
-        tree = str(found.evidence["tree"].value).splitlines()
+        tree = found.why.splitlines()[1:]
         migrating = await pid_of_waiter(db, "ALTER TABLE")
         assert tree[1].startswith(f"└─ pid {migrating}")
         assert all(line.startswith("   └─ pid") for line in tree[2:])
@@ -289,6 +289,33 @@ async def test_a_role_without_rights_sees_the_queue_and_is_told_what_is_hidden(d
         assert any("other roles' sessions" in h.what for h in hidden)
         await apply(db.cluster, db.dsn, found.fix)
         await task
+
+
+async def test_statements_of_a_database_in_another_encoding(db):
+    """Its text is not valid in ours: it is left out, and everything else is said."""
+    latin = type(db)(db.cluster, f"{db.name}_latin")
+    await db.execute(
+        f"CREATE DATABASE {latin.name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"
+    )
+    try:
+        async with connections(latin, 2) as (holder, waiter):
+            await holder.execute("CREATE TABLE t (a text)")
+            await holder.execute("BEGIN; LOCK TABLE t; SELECT 'é'")
+            task = asyncio.create_task(waiter.execute("SELECT 'é' FROM t"))
+
+            async def waiting():
+                return await find(db.dsn, CHECKS, "lock.blocked", blocked_warning_seconds=0.0)
+
+            [blocked] = await eventually(waiting)
+            assert f"of database {latin.name}" in blocked.why
+            [idle] = await find(
+                db.dsn, CHECKS, "connection.idle_in_transaction", idle_in_transaction_seconds=0.0
+            )
+            assert latin.name in idle.why
+            await apply(db.cluster, db.dsn, idle.fix)
+            await task
+    finally:
+        await db.execute(f"DROP DATABASE {latin.name} WITH (FORCE)")
 
 
 async def test_a_quiet_database_and_a_standby_have_no_verdict(db, primary_standby):

@@ -152,7 +152,6 @@ def _finding(
             "longest_wait": Quantity(round(longest, 1), "seconds"),
             "root": Quantity(tree.root),
             "root_state": Quantity(_state(root) if root else "prepared transaction"),
-            "tree": Quantity(drawn(tree, sessions)),
         },
         fix=_fix(root) if root else fixes.get(tree.root),
     )

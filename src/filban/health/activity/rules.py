@@ -261,7 +261,7 @@ def who(
 
 
 def _one_line(query: str) -> str:
-    return " ".join(query.split()) or "(none)"
+    return " ".join(query.split()) or "(not known)"
 
 
 def _evidence(tx: Transaction) -> dict[str, Quantity]:

@@ -58,7 +58,9 @@ SELECT
   a.application_name AS application,
   a.state,
   extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction_seconds,
-  CASE WHEN a.query = '<insufficient privilege>' THEN NULL ELSE left(a.query, 200) END AS query,
+  -- the text is in its own database's encoding, and would not be valid in another one
+  CASE WHEN d.encoding = here.encoding AND a.query <> '<insufficient privilege>'
+    THEN left(a.query, 200) END AS query,
   -- backend_start guards against a pid that has been given to another session since
   format('SELECT %s(pid) FROM pg_stat_activity WHERE pid = %s%s;',
     CASE WHEN a.state = 'active' THEN 'pg_cancel_backend' ELSE 'pg_terminate_backend' END,
@@ -66,4 +68,6 @@ SELECT
 FROM involved i
 LEFT JOIN blocked b USING (pid)
 LEFT JOIN pg_stat_activity a USING (pid)
+LEFT JOIN pg_database d ON d.oid = a.datid
+JOIN pg_database here ON here.datname = current_database()
 ORDER BY b.waited_seconds DESC NULLS LAST, i.pid

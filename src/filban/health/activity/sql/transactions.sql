@@ -13,11 +13,14 @@ SELECT
   extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction_seconds,
   extract(epoch FROM clock_timestamp() - a.state_change)::float8 AS state_seconds,
   age(a.backend_xmin)::bigint AS xmin_age,
-  left(a.query, 200) AS query,
+  -- the text is in its own database's encoding, and would not be valid in another one
+  CASE WHEN d.encoding = here.encoding THEN left(a.query, 200) ELSE '' END AS query,
   format('SELECT %s(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %L;',
     CASE WHEN a.state = 'active' THEN 'pg_cancel_backend' ELSE 'pg_terminate_backend' END,
     a.pid, a.backend_start) AS end_sql
 FROM pg_stat_activity a
+JOIN pg_database here ON here.datname = current_database()
+LEFT JOIN pg_database d ON d.oid = a.datid
 WHERE a.pid <> pg_backend_pid()
   AND a.application_name IS DISTINCT FROM 'filban'
   AND a.backend_type IN ('client backend', 'background worker')
