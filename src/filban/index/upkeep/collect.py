@@ -43,7 +43,8 @@ async def foreign_keys(session: Session) -> list[ForeignKey]:
 async def usage(session: Session, limits: UsageThresholds) -> Outcome:
     """index.invalid, index.duplicate, index.redundant and index.unused."""
     known = await indexes(session)
-    size = sum(i.size_bytes for i in known)
+    unread = sum(not i.is_readable for i in known)
+    what = f"the expressions of {unread:,} indexes, because their tables are locked exclusively"
     superfluous = _redundancy.superfluous(known)
     parts = [await _superfluous(session, superfluous, limits)]
     if not session.server.in_recovery:
@@ -54,8 +55,9 @@ async def usage(session: Session, limits: UsageThresholds) -> Outcome:
         ]
     return Outcome(
         findings=tuple(f for part in parts for f in part.findings),
-        facts={"indexes": len(known), "indexes_bytes": size}
+        facts={"indexes": len(known), "indexes_bytes": sum(i.size_bytes for i in known)}
         | {k: v for part in parts for k, v in part.facts.items()},
+        hidden=(Hidden(what, "look again later; lock.blocked names the holder"),) if unread else (),
     )
 
 

@@ -93,11 +93,8 @@ def _caution(index: Index) -> str:
 def _complete(index: Index, completion: tuple[str, ...]) -> Fix:
     if not completion:
         return Fix(
-            sql=f"DROP INDEX {index.quoted};",
-            lock="ACCESS EXCLUSIVE",
-            reversible=False,
-            caution="Every partition has its part, and one of them is invalid or was when it was "
-            "attached: repair that first, or drop and build anew.",
+            advice="Build the index on each partition that lacks it, CONCURRENTLY, and attach it "
+            "(ALTER INDEX … ATTACH PARTITION); the last one makes this one valid."
         )
     return Fix(
         sql="\n".join(completion),

@@ -33,7 +33,9 @@ class Superfluous:
 def superfluous(indexes: Iterable[Index]) -> list[Superfluous]:
     """Each superfluous index once, with one that stays. `indexes` may come in any order."""
     found: list[Superfluous] = []
-    ordered = sorted((i for i in indexes if i.usable), key=attrgetter("table_oid", "oid"))
+    ordered = sorted(
+        (i for i in indexes if i.usable and i.is_readable), key=attrgetter("table_oid", "oid")
+    )
     for _, group in groupby(ordered, key=attrgetter("table_oid")):
         on_table = list(group)
         if len(on_table) > 1:

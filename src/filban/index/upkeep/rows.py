@@ -11,7 +11,7 @@ class Index:
     """One index. Vectors are pg_index's own, as text; size as of the last VACUUM or ANALYZE.
 
     entries_written: rows since the last reset that needed a new entry (inserts, updates not HOT).
-    parent_oid: the partitioned index that it is attached to.
+    parent_oid: the partitioned index that it is attached to. is_readable: see indexes.sql.
     """
 
     oid: int
@@ -27,6 +27,7 @@ class Index:
     options: str
     expressions: tuple[str | None, ...] | None
     predicate: str | None
+    is_readable: bool
     opclass_options: str | None
     storage_options: str | None
     is_unique: bool

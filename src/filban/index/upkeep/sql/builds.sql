@@ -4,7 +4,12 @@
 -- on each partition and attached; an equal index that a partition has already is attached as it is. Attaching the
 -- last one makes the parent's valid. Names are chosen here: shortened by a hash where they would be longer than
 -- an identifier may be, or are taken. Foreign-table partitions hold no indexes. Columns exist from 14 on.
-WITH RECURSIVE wanted AS (
+WITH RECURSIVE locked AS MATERIALIZED (
+  -- deparsing opens the relation: behind an exclusive lock, held or waited for, it would wait
+  SELECT l.relation AS oid FROM pg_locks l
+  WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+), wanted AS (
   SELECT k.oid AS key, k.conrelid AS root, NULL::oid AS index, false AS is_unique,
     '_' || array_to_string(l.names, '_') || '_idx' AS ending,
     ' USING btree (' || l.list || ')' AS tail
@@ -26,6 +31,7 @@ WITH RECURSIVE wanted AS (
   JOIN pg_class t ON t.oid = i.indrelid
   JOIN pg_namespace tn ON tn.oid = t.relnamespace
   WHERE i.indexrelid = ANY ($2::bigint[]::oid[]) AND c.relkind = 'I'
+    AND i.indrelid NOT IN (SELECT oid FROM locked) AND i.indexrelid NOT IN (SELECT oid FROM locked)
 ), tree AS (
   SELECT w.key, w.root AS oid, NULL::oid AS parent, 0 AS level FROM wanted w
   UNION ALL
@@ -49,7 +55,8 @@ WITH RECURSIVE wanted AS (
   JOIN pg_index x ON x.indrelid = s.oid AND x.indisunique = s.is_unique AND x.indislive
   JOIN pg_class c ON c.oid = x.indexrelid
   LEFT JOIN pg_inherits h ON h.inhrelid = x.indexrelid
-  WHERE (s.oid <> s.root OR x.indexrelid = s.root_index)
+  WHERE s.oid NOT IN (SELECT oid FROM locked) AND x.indexrelid NOT IN (SELECT oid FROM locked)
+    AND (s.oid <> s.root OR x.indexrelid = s.root_index)
     AND (s.root_index IS NOT NULL OR h.inhparent IS NULL)
     AND (x.indisvalid OR h.inhparent IS NOT NULL OR x.indexrelid = s.root_index OR s.relkind = 'p')
     AND substr(pg_get_indexdef(x.indexrelid), 1 + length(format('CREATE %sINDEX %I ON %s%I.%I',

@@ -2,7 +2,14 @@
 -- Sizes are relpages (as of the last VACUUM, ANALYZE or build): pg_relation_size would queue behind an exclusive lock.
 -- keys, opclasses, collations and options are pg_index's vectors as text; expressions has a text for each key that is
 -- an expression. busy: somebody builds or drops it now, seen through locks because those are visible to every role.
+-- is_readable: false where an exclusive lock hides expressions and predicate, which are NULL then.
 -- nulls_not_distinct exists from 15 on; it is read through jsonb so that one text serves every version.
+WITH locked AS MATERIALIZED (
+  -- deparsing opens the relation: behind an exclusive lock, held or waited for, it would wait
+  SELECT l.relation AS oid FROM pg_locks l
+  WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+)
 SELECT
   i.indexrelid::bigint AS oid,
   i.indrelid::bigint AS table_oid,
@@ -15,11 +22,12 @@ SELECT
   i.indclass::text AS opclasses,
   i.indcollation::text AS collations,
   i.indoption::text AS options,
-  CASE WHEN i.indexprs IS NOT NULL THEN ARRAY(
+  CASE WHEN i.indexprs IS NOT NULL AND NOT lock.hides THEN ARRAY(
     SELECT CASE k.attnum WHEN 0 THEN pg_get_indexdef(i.indexrelid, k.position::int, false) END
     FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, position) ORDER BY k.position
   ) END AS expressions,
-  pg_get_expr(i.indpred, i.indrelid) AS predicate,
+  CASE WHEN i.indpred IS NOT NULL AND NOT lock.hides THEN pg_get_expr(i.indpred, i.indrelid) END AS predicate,
+  NOT (lock.hides AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)) AS is_readable,
   (SELECT string_agg(a.attnum || a.attoptions::text, ' ' ORDER BY a.attnum) FROM pg_attribute a
     WHERE a.attrelid = i.indexrelid AND a.attoptions IS NOT NULL) AS opclass_options,
   c.reloptions::text AS storage_options,
@@ -60,6 +68,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class t ON t.oid = i.indrelid
 JOIN pg_namespace tn ON tn.oid = t.relnamespace
 JOIN pg_am am ON am.oid = c.relam
+CROSS JOIN LATERAL (SELECT i.indrelid IN (SELECT oid FROM locked) OR i.indexrelid IN (SELECT oid FROM locked) AS hides) lock
 WHERE c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema')
   AND (n.nspname <> 'pg_toast' OR NOT i.indisvalid)

@@ -23,7 +23,7 @@ WITH large AS (
 ), entries AS (
   SELECT l.indexrelid,
     count(*) = count(s.avg_width) AS complete,
-    bool_and(has_column_privilege(l.indrelid, nullif(k.attnum, 0), 'SELECT') IS NOT FALSE
+    bool_and(has_column_privilege(a.attrelid, a.attnum, 'SELECT')
       AND NOT (owner.relrowsecurity AND row_security_active(l.indrelid))) AS visible,
     sum(s.avg_width * (1 - s.null_frac)) AS key_bytes,
     bool_or(s.null_frac > 0) AS nullable,
