@@ -318,6 +318,21 @@ async def test_statements_of_a_database_in_another_encoding(db):
         await db.execute(f"DROP DATABASE {latin.name} WITH (FORCE)")
 
 
+async def test_a_standby_has_sessions_too(primary_standby):
+    standby = primary_standby.standby
+    limits = {"idle_in_transaction_seconds": 0.0}
+    reader = await asyncpg.connect(standby.dsn())
+    await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class")
+    [found] = await find(standby.dsn(), CHECKS, "connection.idle_in_transaction", **limits)
+    assert found.evidence["xmin_age"].value >= 0
+    await apply(standby, standby.dsn(), found.fix)
+
+    async def gone():
+        return not await find(standby.dsn(), CHECKS, found.code, **limits)
+
+    await eventually(gone)
+
+
 async def test_a_quiet_database_and_a_standby_have_no_verdict(db, primary_standby):
     assert await verdicts(db.dsn, CHECKS) == set()
     assert await verdicts(primary_standby.standby.dsn(), CHECKS) == set()

@@ -52,6 +52,9 @@ def test_idle_connections_are_ended_only_where_that_is_enough():
     assert enough.fix.sql.startswith("SELECT pg_terminate_backend")
     [not_enough] = activity.near_limit([use(90, idle_long=10)], limits)
     assert not_enough.fix.sql == "ALTER SYSTEM SET max_connections = 153;"
+    [managed] = activity.near_limit([use(90)], limits, "Amazon RDS")
+    assert not managed.fix.sql
+    assert "Amazon RDS" in managed.fix.advice
 
 
 def test_states_are_not_given_as_zero_when_they_are_hidden():

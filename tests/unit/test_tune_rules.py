@@ -39,6 +39,15 @@ def test_too_frequent(checkpoints, expected):
     assert len(list(too_frequent(checkpoints, DEFAULT, CheckpointThresholds()))) == expected
 
 
+def test_where_alter_system_is_not_ours_the_value_is_advice():
+    [finding] = too_frequent(
+        seen(1000, 1000), DEFAULT, CheckpointThresholds(), managed_by="Amazon RDS"
+    )
+    assert not finding.fix.sql
+    assert "max_wal_size = '" in finding.fix.advice
+    assert "Amazon RDS" in finding.fix.advice
+
+
 def test_statistics_that_were_never_reset():
     never = Checkpoints(0, 1000, None, 1e12, None)
     assert list(too_frequent(never, DEFAULT, CheckpointThresholds())) == []

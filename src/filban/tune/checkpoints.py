@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from filban.finding import Finding, Fix, Quantity, Severity
+from filban.finding import Finding, Quantity, Severity
 from filban.tune.rows import Checkpoints
+from filban.tune.settings import alter_system
 from filban.units import duration, size
 
 _MB = 1024**2
@@ -38,7 +39,11 @@ class CheckpointSettings:
 
 
 def too_frequent(
-    seen: Checkpoints, settings: CheckpointSettings, limits: CheckpointThresholds
+    seen: Checkpoints,
+    settings: CheckpointSettings,
+    limits: CheckpointThresholds,
+    *,
+    managed_by: str | None = None,
 ) -> Iterator[Finding]:
     """checkpoint.too_frequent: at most one finding."""
     window = seen.window_seconds or 0.0
@@ -64,9 +69,11 @@ def too_frequent(
             "wal": Quantity(seen.wal_bytes, "bytes"),
             "max_wal_size": Quantity(settings.max_wal_size_bytes, "bytes"),
         },
-        fix=Fix(
-            sql=f"ALTER SYSTEM SET max_wal_size = '{wanted // _MB}MB';\nSELECT pg_reload_conf();",
-            caution=f"pg_wal may grow to {size(wanted)}, and recovery after a crash takes longer.",
+        fix=alter_system(
+            "max_wal_size",
+            f"'{wanted // _MB}MB'",
+            managed_by,
+            f"pg_wal may grow to {size(wanted)}, and recovery after a crash takes longer.",
         ),
     )
 

@@ -38,6 +38,6 @@ async def checkpoints(session: Session, limits: CheckpointThresholds) -> Outcome
     seen = await session.row(Query(_PACKAGE, "checkpoints"), Checkpoints)
     values = CheckpointSettings(size.bytes(), timeout.seconds(), target.number())
     return Outcome(
-        findings=tuple(too_frequent(seen, values, limits)),
+        findings=tuple(too_frequent(seen, values, limits, managed_by=session.server.managed_by)),
         facts={"checkpoints_timed": seen.timed, "checkpoints_requested": seen.requested},
     )

@@ -71,11 +71,11 @@ def risky(server: Server, scope: SettingScope) -> Iterator[Finding]:
             title=f"{name} is off",
             why=risk.why,
             evidence={name: Quantity(False), "source": Quantity(setting.source)},
-            fix=_turn_on(setting, scope, risk.caution),
+            fix=_turn_on(setting, scope, server.managed_by, risk.caution),
         )
 
 
-def _turn_on(setting: Setting, scope: SettingScope, caution: str) -> Fix:
+def _turn_on(setting: Setting, scope: SettingScope, managed_by: str | None, caution: str) -> Fix:
     """By where the value comes from: ALTER SYSTEM does not reach what overrides it."""
     name = setting.name
     match setting.source:
@@ -93,7 +93,18 @@ def _turn_on(setting: Setting, scope: SettingScope, caution: str) -> Fix:
                 "`-F`): take it away there and restart."
             )
         case _:
-            sql = f"ALTER SYSTEM SET {name} = on;\nSELECT pg_reload_conf();"
+            return alter_system(name, "on", managed_by, caution)
+    return Fix(sql=sql, caution=caution)
+
+
+def alter_system(name: str, value: str, managed_by: str | None, caution: str) -> Fix:
+    """Set what a reload is enough for. Managed services keep ALTER SYSTEM to themselves."""
+    if managed_by is not None:
+        return Fix(
+            advice=f"Set {name} = {value} among the parameters that {managed_by} lets you change.",
+            caution=caution,
+        )
+    sql = f"ALTER SYSTEM SET {name} = {value};\nSELECT pg_reload_conf();"
     return Fix(sql=sql, caution=caution)
 
 

@@ -25,7 +25,7 @@ async def connections(session: Session, limits: rules.ConnectionThresholds) -> O
     )
     server = next(u for u in uses if u.scope == "server")
     return Outcome(
-        findings=tuple(rules.near_limit(uses, limits)),
+        findings=tuple(rules.near_limit(uses, limits, session.server.managed_by)),
         facts={"connections": server.used, "connections_allowed": server.allowed},
         hidden=(OTHERS,) if server.hidden else (),
     )

@@ -54,7 +54,9 @@ class PreparedThresholds:
     prepared_transaction_critical_seconds: float = 86_400.0
 
 
-def near_limit(uses: Iterable[ConnectionUse], limits: ConnectionThresholds) -> Iterator[Finding]:
+def near_limit(
+    uses: Iterable[ConnectionUse], limits: ConnectionThresholds, managed_by: str | None = None
+) -> Iterator[Finding]:
     """connections.near_limit, one a limit."""
     for use in uses:
         percent = 100.0 * use.used / use.allowed if use.allowed > 0 else 0.0
@@ -73,7 +75,7 @@ def near_limit(uses: Iterable[ConnectionUse], limits: ConnectionThresholds) -> I
                 "used_percent": Quantity(round(percent, 1), "percent"),
                 **_states(use),
             },
-            fix=_fix_near_limit(use, limits),
+            fix=_fix_near_limit(use, limits, managed_by),
         )
 
 
@@ -96,7 +98,9 @@ def _states(use: ConnectionUse) -> dict[str, Quantity]:
     }
 
 
-def _fix_near_limit(use: ConnectionUse, limits: ConnectionThresholds) -> Fix:
+def _fix_near_limit(
+    use: ConnectionUse, limits: ConnectionThresholds, managed_by: str | None
+) -> Fix:
     warning = limits.connections_warning_percent / 100
     if use.idle_long and use.used - use.idle_long < use.allowed * warning:
         return Fix(
@@ -106,6 +110,11 @@ def _fix_near_limit(use: ConnectionUse, limits: ConnectionThresholds) -> Fix:
         )
     # with a quarter of room below the threshold, so that the finding does not come back at once
     roomy = max(use.allowed + 1, math.ceil(use.used / (warning * 0.75)))
+    if use.scope == "server" and managed_by is not None:
+        return Fix(
+            advice=f"Set max_connections = {roomy + use.reserved} among the parameters that "
+            f"{managed_by} lets you change, or take a larger plan; it takes effect at a restart."
+        )
     if use.scope == "server":
         return Fix(
             sql=f"ALTER SYSTEM SET max_connections = {roomy + use.reserved};",
