@@ -18,6 +18,7 @@
     ├── PoolError                   exit 2   inside a service
     │   ├── PoolExhausted           exit 2   no connection within the deadline, or too many waiters
     │   ├── PoolClosed              exit 2   the pool is closing or closed
+    │   ├── LeasesHeld              exit 2   closed while connections were still held
     │   ├── NoServer                exit 2   no server of the wanted role could be reached in time
     │   └── CommitUnknown           exit 2   the connection died in COMMIT: it may have been applied
     ├── NotGood                     exit 1   a check, verification or drill has failed
@@ -149,6 +150,10 @@ class PoolExhausted(PoolError, TimeoutError):
 
 class PoolClosed(PoolError):
     """The pool is closing or closed."""
+
+
+class LeasesHeld(PoolError, TimeoutError):
+    """Closed while connections were still held, as asked for by a timeout."""
 
 
 class NoServer(PoolError):

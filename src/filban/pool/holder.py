@@ -1,0 +1,295 @@
+"""One place in the pool: a connection while there is one, and the lease that is out on it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from asyncpg import pool as _asyncpg_pool
+
+from filban.pool import where
+from filban.pool.lease import MANY, Lease
+
+if TYPE_CHECKING:
+    from filban.pool.pool import Pool
+
+# Ages are spread by up to this share, so that connections opened together do not end together.
+AGE_JITTER = 0.2
+# What a probe of an idle connection may take before the connection counts as dead.
+PROBE_SECONDS = 5.0
+
+
+class _Anchor:
+    """Stands where asyncpg keeps the lease in its connection, so that the connection keeps no dropped
+    lease alive; through it asyncpg finds the pool whose caches it has to clear."""
+
+    __slots__ = ("_holder",)
+
+    def __init__(self, holder: Holder) -> None:
+        self._holder = holder
+
+
+class Holder(_asyncpg_pool.PoolConnectionHolder):
+    """asyncpg's holder with a cheap way out and in, a memory of the lease's statements, an age and
+    the place where the lease was acquired."""
+
+    __slots__ = (
+        "acquired_at", "anchor", "born", "dirty", "expires_at", "has_callbacks", "idle_since",
+        "lease", "places",
+        "reported", "retired", "route", "task", "texts", "was_standby",
+    )  # fmt: skip
+
+    _pool: Pool
+    _con: Any
+    _in_use: Any
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        max_queries: float,
+        setup: Callable[[Any], Awaitable[None]] | None,
+        max_inactive_time: float,
+    ) -> None:
+        super().__init__(
+            pool, max_queries=max_queries, setup=setup, max_inactive_time=max_inactive_time
+        )
+        self.anchor = _Anchor(self)
+        self.lease: weakref.ref[Lease] | None = None
+        self.texts: list[str] = []
+        self.dirty = False
+        self.retired = False
+        self.reported = False
+        self.was_standby = False
+        self.born = self.has_callbacks = False
+        self.acquired_at = self.idle_since = 0.0
+        self.expires_at = float("inf")
+        self.places: tuple[where.Place, ...] = ()
+        self.task: asyncio.Task[Any] | None = None
+        self.route: str | None = None
+
+    # -- noting what a lease does ------------------------------------------------------------------
+
+    def note(self, text: object) -> None:
+        """Remember a statement of the lease."""
+        if not isinstance(text, str):
+            self.dirty = True
+        elif len(self.texts) < MANY:
+            self.texts.append(text)
+
+    def pin(self, lease: Lease, *, dirty: bool) -> None:
+        """Callbacks of the connection are given its lease: it has to keep the lease alive then."""
+        self._con._proxy = lease
+        self.has_callbacks = True
+        self.dirty = self.dirty or dirty
+
+    # -- out ---------------------------------------------------------------------------------------
+
+    def lend(self, now: float) -> Lease:
+        """A lease on the connection, which is known to be good."""
+        con = self._con
+        lease = Lease(self, con)
+        con._proxy = lease if self.has_callbacks else self.anchor
+        self.lease = weakref.ref(lease, self._dropped)
+        self._in_use = True
+        self.acquired_at = now
+        pool = self._pool
+        self.places = where.capture(pool.capture_depth)
+        self.task = asyncio.current_task(pool._loop)
+        pool.counters.acquired += 1
+        return lease
+
+    async def connect(self) -> None:
+        """As asyncpg's, timed and counted."""
+        pool = self._pool
+        started = pool._loop.time()
+        try:
+            await super().connect()
+        except BaseException:
+            pool.counters.connect_errors += 1
+            raise
+        now = pool._loop.time()
+        counters = pool.counters
+        counters.connect.observe(now - started)
+        counters.connects += 1
+        counters.reconnects += self.born
+        self.born = True
+        self.idle_since = now
+        age = pool.max_age
+        self.expires_at = (
+            float("inf") if age is None else now + age * (1 - AGE_JITTER * random.random())  # noqa: S311
+        )
+        self.was_standby = _is_standby(self._con)
+        self.has_callbacks = _has_callbacks(self._con)
+
+    async def prepare(self, now: float) -> None:
+        """Make the connection one that may be lent: connect, replace what has expired, probe what
+        has been idle. On an error the caller puts the holder back."""
+        con = self._con
+        if con is not None and not con.is_closed() and self._generation != self._pool._generation:
+            self._drop_expired(con)
+        if self._con is None or self._con.is_closed():
+            self._con = None
+            await self.connect()
+        elif self._pool.probe_after is not None and now - self.idle_since > self._pool.probe_after:
+            await self.probe()
+            if self._con is None:
+                await self.connect()
+
+    def _drop_expired(self, con: Any) -> None:
+        con._pool_holder = None  # its end is no event of this holder any more
+        self._pool.in_background(con.close(timeout=self._timeout))
+        self._con = None
+
+    async def probe(self) -> bool:
+        """Ask the server whether it is alive and still what it was; a connection that fails is gone.
+
+        `SELECT 1` passes on a demoted primary, whose connections then fail at the first write: a
+        changed role retires every connection of the pool.
+        """
+        pool, con = self._pool, self._con
+        pool.counters.probes += 1
+        try:
+            standby = await con.fetchval(
+                "SELECT pg_catalog.pg_is_in_recovery()", timeout=PROBE_SECONDS
+            )
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.counters.probes_failed += 1
+            con.terminate()
+            return False
+        self.idle_since = pool._loop.time()
+        if standby == self.was_standby:
+            return True
+        pool._generation += 1
+        con.terminate()
+        return False
+
+    async def lend_after_setup(self, now: float) -> Lease:
+        """`lend`, then the user's `setup`, whose failure costs the connection."""
+        lease = self.lend(now)
+        if self._setup is None:
+            return lease
+        con = self._con
+        try:
+            await self._setup(lease)
+        except BaseException:
+            # Before the lease counts as one: whoever waits is not to be handed a half set-up one.
+            self._in_use = self.lease = None
+            try:
+                await con.close()
+            except BaseException:
+                con.terminate()
+                raise
+            raise
+        return lease
+
+    # -- in ----------------------------------------------------------------------------------------
+
+    def try_release(self) -> bool:
+        """Take the connection back at once, if nothing has to be awaited for it."""
+        con, pool = self._con, self._pool
+        if con is None:
+            return True
+        protocol = con._protocol
+        if (
+            protocol is None
+            or con.is_closed()
+            or self._generation != pool._generation
+            or self.retired
+            or protocol._is_cancelling()
+            or protocol.queries_count >= self._max_queries
+            or con._top_xact is not None
+            or protocol.is_in_transaction()
+            or con._listeners
+            or con._log_listeners
+        ):
+            return False
+        now = pool._loop.time()
+        if now >= self.expires_at or not pool.stays_clean(self):
+            return False
+        con._pool_release_ctr += 1
+        pool.counters.resets_skipped += 1
+        self._release()
+        self._setup_inactive_callback()
+        return True
+
+    def try_release_of(self, lease: Lease) -> bool:
+        """`try_release`, unless the lease has ended already (released by hand, or terminated)."""
+        return lease._c is None or self.try_release()
+
+    async def release(self, timeout: float | None) -> None:
+        """Take the connection back by the long way: cancel, reset, replace."""
+        pool = self._pool
+        if self._in_use is not None and self._con is not None and not self._con.is_closed():
+            if pool._loop.time() >= self.expires_at:
+                pool.counters.expired_age += 1
+                await self._con.close(timeout=timeout)
+                return
+            if self.retired:
+                await self._con.close(timeout=timeout)
+                return
+        await super().release(timeout)
+
+    def _release(self) -> None:
+        """The lease is over: end it, and hand the holder to whoever waits."""
+        if self._in_use is None:
+            return
+        if self._in_use is not True and not self._in_use.done():
+            self._in_use.set_result(None)
+        self._in_use = None
+        pool = self._pool
+        now = pool._loop.time()
+        pool.counters.hold.observe(now - self.acquired_at)
+        self.idle_since = now
+        self._end_lease()
+        pool.take_back(self)
+
+    def _end_lease(self) -> None:
+        reference, self.lease = self.lease, None
+        lease = None if reference is None else reference()
+        if lease is not None:
+            lease._detach()
+        con = self._con
+        if con is not None:
+            con._proxy = None
+        self.texts = []
+        self.dirty = self.reported = False
+        self.task = self.route = None
+
+    async def wait_until_released(self) -> None:
+        if self._in_use is None:
+            return
+        if self._in_use is True:
+            self._in_use = self._pool._loop.create_future()
+        await self._in_use
+
+    def _dropped(self, _: object) -> None:
+        """The garbage collector has found the lease before anybody released it."""
+        if self.lease is not None and self._in_use is not None:
+            loop = self._pool._loop
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._pool.reclaim, self, self.acquired_at)
+
+    # -- idle --------------------------------------------------------------------------------------
+
+    def _setup_inactive_callback(self) -> None:
+        """One timer a pool looks after all idle connections; asyncpg has one each."""
+        self._pool.look_after_idle()
+
+    def _maybe_cancel_inactive_callback(self) -> None:
+        pass
+
+
+def _is_standby(con: Any) -> bool:
+    """As the server reported when it let us in (GUC_REPORT since 14)."""
+    return getattr(con.get_settings(), "in_hot_standby", "off") == "on"
+
+
+def _has_callbacks(con: Any) -> bool:
+    return bool(
+        con._listeners or con._log_listeners or con._termination_listeners or con._query_loggers
+    )

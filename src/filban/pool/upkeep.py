@@ -1,0 +1,135 @@
+"""What a pool does by itself: a tick a second, and a timer for connections that nobody uses.
+
+The timers know the pool weakly, so that a pool that is forgotten can go.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from filban.pool.leaks import report_leaks
+
+if TYPE_CHECKING:
+    from filban.pool.holder import Holder
+    from filban.pool.pool import Pool
+
+TICK_SECONDS = 1.0
+
+
+def start(pool: Pool) -> None:
+    """Begin to look after an opened pool."""
+    pool._tick_timer = pool._loop.call_soon(_tick, weakref.ref(pool))  # type: ignore[assignment]
+    pool.look_after_idle()
+
+
+def stop(pool: Pool) -> None:
+    for timer in (pool._tick_timer, pool._idle_timer):
+        if timer is not None:
+            timer.cancel()
+    pool._tick_timer = pool._idle_timer = None
+
+
+def _tick(reference: weakref.ref[Pool]) -> None:
+    pool = reference()
+    if pool is None or not pool._ready:
+        return
+    now = pool._loop.time()
+    report_leaks(pool, now)
+    _replace_aged(pool, now)
+    _keep_alive(pool, now)
+    if pool._mode == "auto" and pool.judge.due and pool._errand is None:
+        pool.on_idle(_Refresh(reference))
+    every = TICK_SECONDS if pool.leak_threshold is None else min(1.0, pool.leak_threshold / 2)
+    pool._tick_timer = pool._loop.call_later(every, _tick, reference)
+
+
+class _Refresh:
+    """Let the judge look at the catalogue over a connection that is free."""
+
+    def __init__(self, pool: weakref.ref[Pool]) -> None:
+        self._pool = pool
+
+    async def __call__(self, holder: Holder) -> None:
+        pool = holder._pool
+        try:
+            if pool.judge.due:
+                await pool.judge.refresh(holder._con)
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            if holder._con is not None:
+                holder._con.terminate()
+        except BaseException:
+            if holder._con is not None:
+                holder._con.terminate()
+            raise
+        finally:
+            pool.take_back(holder)
+
+
+def _replace_aged(pool: Pool, now: float) -> None:
+    """Idle connections that have reached their age: closed, the floor is restored after them."""
+    aged = [h for h in pool._queue.idle if now >= h.expires_at and h._con is not None]
+    for holder in aged:
+        pool.counters.expired_age += 1
+        holder._con.terminate()
+    if aged:
+        pool._queue.sort_out()
+        pool._schedule_min_size_maintenance()
+
+
+def _keep_alive(pool: Pool, now: float) -> None:
+    if pool.keepalive is None:
+        return
+    quiet = [h for h in pool._queue.idle if now - h.idle_since >= pool.keepalive]
+    pool._queue.remove(quiet)
+    for holder in quiet:
+        pool.in_background(_probe(pool, holder))
+
+
+async def _probe(pool: Pool, holder: Holder) -> None:
+    since = holder.idle_since
+    try:
+        if holder.is_connected():
+            await holder.probe()
+    except BaseException:
+        if holder._con is not None:
+            holder._con.terminate()
+        raise
+    finally:
+        if since is not None and holder.is_connected():
+            holder.idle_since = pool._loop.time()
+        pool.take_back(holder)
+
+
+def arm_idle(pool: Pool) -> None:
+    """Wake when the connection that has been idle longest will have been idle for too long."""
+    lifetime = pool._max_inactive_connection_lifetime
+    oldest = min((h.idle_since for h in pool._queue.idle), default=pool._loop.time())
+    when = max(oldest + lifetime, pool._loop.time())
+    pool._idle_timer = pool._loop.call_at(when, _close_idle, weakref.ref(pool))
+
+
+def _close_idle(reference: weakref.ref[Pool]) -> None:
+    pool = reference()
+    if pool is None or not pool._ready:
+        return
+    pool._idle_timer = None
+    lifetime = pool._max_inactive_connection_lifetime
+    now = pool._loop.time()
+    due = [h for h in pool._queue.idle if now - h.idle_since >= lifetime - 0.001]
+    closed = 0
+    for holder in due:
+        if pool.get_size() <= pool.get_min_size():
+            break
+        if holder.is_connected():
+            closed += 1
+            pool.counters.expired_idle += 1
+            holder._con.terminate()
+    if closed:
+        pool._queue.sort_out()
+    # Those kept for the floor need no timer; they get one when they have been used again.
+    if any(now - h.idle_since < lifetime - 0.001 for h in pool._queue.idle):
+        younger = [h.idle_since for h in pool._queue.idle if now - h.idle_since < lifetime - 0.001]
+        pool._idle_timer = pool._loop.call_at(min(younger) + lifetime, _close_idle, reference)
