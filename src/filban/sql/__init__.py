@@ -9,13 +9,14 @@
 All but `read_only` raise SqlError for what is not PostgreSQL 18's grammar, or is too deep or long.
 """
 
-from filban.sql.body import body_effects
+from filban.sql.body import JUDGED_LANGUAGES, body_effects
 from filban.sql.effects import Effects, Name, session_effects
 from filban.sql.kinds import read_only, statement_kinds
 from filban.sql.nodes import Node, Tree, parse
 from filban.sql.parser import SqlError, fingerprint, normalize, split
 
 __all__ = [
+    "JUDGED_LANGUAGES",
     "Effects",
     "Name",
     "Node",

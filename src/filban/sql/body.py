@@ -14,6 +14,7 @@ from typing import NamedTuple
 from filban.sql.effects import Effects, Name, session_effects
 from filban.sql.parser import SqlError, tokens
 
+JUDGED_LANGUAGES = frozenset({"sql", "plpgsql"})
 # Commands of PL/pgSQL and SQL begin after one of these, and nowhere else.
 _BEFORE_COMMAND = frozenset({";", "begin", "then", "else", "loop", ">>"})
 # The commands that may leave something in the session, or change the catalogue.
@@ -33,7 +34,7 @@ _LITERAL = frozenset({"SCONST", "USCONST", "BCONST", "XCONST", "ICONST", "FCONST
 def body_effects(language: str, body: str) -> Effects:
     """The effects of a function's body; what cannot be judged has a `reason`.
 
-    language: as pg_language names it; only "sql" and "plpgsql" can be judged.
+    language: as pg_language names it; only JUDGED_LANGUAGES can be judged.
     """
     try:
         if language == "sql":

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from filban.pool.clean.collect import Rows
 from filban.pool.clean.extensions import is_harmless
 from filban.pool.clean.rows import Function, Use
-from filban.sql import Effects, Name
+from filban.sql import JUDGED_LANGUAGES, Effects, Name
 from filban.sql.builtins import DRAW_FROM_SEQUENCES, READ_SEQUENCE_STATE, harmless
 
 # Objects below are PostgreSQL's own (FirstNormalObjectId of access/transam.h).
@@ -59,12 +59,19 @@ class Catalogue:
         self._users: dict[Node, list[Node]] = defaultdict(list)
         self._dirty: dict[Node, str] = {}
         self._drawing: dict[Node, str] = {}
+        # Types of operands and arguments, of what did not come with PostgreSQL.
+        self._takes: dict[Node, list[Node]] = defaultdict(list)
         # Whether some view or function asks for currval() or lastval().
         self.reads_sequence_state = False
         for use in rows.uses:
             self._note(use)
         for function in rows.functions:
-            self._judge(function, body_effects)
+            self._judge_language(function)
+        # Which types are dirty counts for what the names in bodies may be.
+        self._spread(self._dirty)
+        for function in rows.functions:
+            if function.language in JUDGED_LANGUAGES and not function.atomic:
+                self._judge_body(function, body_effects(function.language, function.body))
         self._spread(self._dirty)
         self._spread(self._drawing)
 
@@ -72,11 +79,10 @@ class Catalogue:
         """What in these effects may change the session, or "" when nothing does."""
         if effects.reason:
             return effects.reason
-        used = list(self._used(effects))
-        if used and ANYTHING in self._dirty:
+        if ANYTHING in self._dirty:
             return self._dirty[ANYTHING]
         unknown: Unknown | None = None
-        for what in used:
+        for what in self._used(effects):
             if isinstance(what, Unknown):
                 unknown = unknown or what
             elif isinstance(what, str):
@@ -114,7 +120,8 @@ class Catalogue:
         for name in effects.types:
             yield from self._some("t", name, guessed=effects.guessed)
         for name in effects.operators:
-            yield from self._some("o", name, guessed=effects.guessed)
+            candidates = self._some("o", name, guessed=effects.guessed)
+            yield from (o for o in candidates if not self._is_beside(o, name))
         for field in effects.fields:
             yield from self._row_functions.get(field, ())
         if effects.set_locally:
@@ -126,13 +133,25 @@ class Catalogue:
 
     def _function(self, name: Name, *, guessed: bool) -> Iterator[Node | Unknown | str]:
         own = self._candidates("f", name)
-        yield from own
+        yield from (node for node in own if not self._is_beside(node, name))
         if name.schema in ("", "pg_catalog") and name.name in self._builtins:
             if name.name not in harmless():
                 yield f"function {name.name}"
         elif not own:
             # `date(x)`: a cast written as a call.
             yield from self._some("t", name, guessed=guessed)
+
+    def _is_beside(self, node: Node | Unknown, name: Name) -> bool:
+        """Whether it takes a dirty type and is named like a built-in one that takes others.
+
+        A value of that type comes from a column, function or cast that is dirty itself; without
+        one, the server takes the built-in. So a type that cannot be judged leaves `=` clean.
+        """
+        if not isinstance(node, Node) or not any(t in self._dirty for t in self._takes[node]):
+            return False
+        if node.kind == "f":
+            return name.name in self._builtins
+        return any(oid < FIRST_OWN_OID for _, oid in self._found["o", name.name])
 
     def _relation(self, kind: str, name: Name, effects: Effects) -> Iterator[Node | Unknown | str]:
         found = self._candidates("r", name)
@@ -159,6 +178,9 @@ class Catalogue:
 
     def _note(self, use: Use) -> None:
         user, used = Node(use.user_kind, use.user_id), Node(use.used_kind, use.used_id)
+        if used.kind == "g":
+            self._takes[user].append(Node("t", used.id))
+            return
         self._users[used].append(user)
         if used.kind == "x":
             self._dirty[user] = f"{self._label(user)} is a foreign table"
@@ -172,17 +194,18 @@ class Catalogue:
         elif function not in harmless():
             self._dirty[user] = f"function {function} in {self._label(user)}"
 
-    def _judge(self, function: Function, body_effects: Callable[[str, str], Effects]) -> None:
-        """Note whether a function is dirty by itself, and what its body uses."""
+    def _judge_language(self, function: Function) -> None:
         node = Node("f", function.id)
-        if function.kind == "a" or is_harmless(function) or _makes_range(function):
+        if function.utility:
+            self._dirty.setdefault(node, f"a command in {self._label(node)}")
+        elif function.language in JUDGED_LANGUAGES or function.kind == "a":
             return
-        if function.atomic:
-            # What it uses is in `uses`: the server keeps it parsed.
-            if function.utility:
-                self._dirty.setdefault(node, f"a command in {self._label(node)}")
-            return
-        effects = body_effects(function.language, function.body)
+        elif not is_harmless(function) and not _makes_range(function):
+            reason = f"language {function.language} in {self._label(node)}"
+            self._dirty.setdefault(node, reason)
+
+    def _judge_body(self, function: Function, effects: Effects) -> None:
+        node = Node("f", function.id)
         self.reads_sequence_state |= asks_sequence_state(effects)
         if _draws(effects):
             self._drawing[node] = function.name

@@ -1,6 +1,7 @@
 -- What runs what: an object (user_kind, user_id) and a function, type or relation that it uses.
 -- kinds: f function, t type, r reading a relation, w writing to it, o operator, d anything in this
--- database, x what cannot be judged (the wrapper of a foreign table).
+-- database, x what cannot be judged (the wrapper of a foreign table), g a type of an operand or
+-- argument that no value gets by itself.
 -- builtin: the name of a used function that came with PostgreSQL, else "". Only uses of types and
 -- relations that did not come with PostgreSQL are listed. node_tree columns name functions by oid.
 WITH expressions (user_kind, user_id, tree) AS (
@@ -139,6 +140,15 @@ edges (user_kind, user_id, used_kind, used_id) AS (
     FROM pg_catalog.pg_proc p,
          unnest(coalesce(p.proallargtypes, p.proargtypes::oid[]) || p.prorettype) t (id)
     WHERE p.oid >= 16384
+    UNION ALL
+    SELECT x.kind, x.id, 'g', x.type
+    FROM (SELECT 'f', p.oid, unnest(p.proargtypes) FROM pg_catalog.pg_proc p WHERE p.oid >= 16384
+          UNION ALL
+          SELECT 'o', o.oid, unnest(ARRAY[o.oprleft, o.oprright])
+          FROM pg_catalog.pg_operator o WHERE o.oid >= 16384) x (kind, id, type)
+    WHERE x.type >= 16384
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_cast c
+                      WHERE c.casttarget = x.type AND c.castcontext = 'i' AND c.castsource < 16384)
     UNION ALL
     SELECT 'f', p.oid, 'f', p.prosupport
     FROM pg_catalog.pg_proc p WHERE p.oid >= 16384 AND p.prosupport <> 0

@@ -16,7 +16,9 @@ SELECT concat_ws(
      FROM pg_catalog.pg_trigger x
      JOIN pg_catalog.pg_class c ON c.oid = x.tgrelid AND c.relpersistence <> 't'),
     (SELECT count(*) || '+' || coalesce(sum(hashtext(x.xmin::text || x.oid)), 0)
-     FROM pg_catalog.pg_rewrite x WHERE x.oid >= 16384),
+     FROM pg_catalog.pg_rewrite x
+     JOIN pg_catalog.pg_class c ON c.oid = x.ev_class AND c.relpersistence <> 't'
+     WHERE x.oid >= 16384),
     (SELECT count(*) || '+' || coalesce(sum(hashtext(x.xmin::text || x.oid)), 0)
      FROM pg_catalog.pg_policy x),
     (SELECT count(*) || '+' || coalesce(sum(hashtext(x.xmin::text || x.oid)), 0)
