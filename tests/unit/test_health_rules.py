@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from filban.finding import Severity
 from filban.health import CHECKS
 from filban.health.activity import rules as activity
+from filban.health.activity.connections import ConnectionThresholds, near_limit
 from filban.health.activity.rows import ConnectionUse, HorizonHolder, Transaction
 from filban.health.exhaustion import rules as exhaustion
 from filban.health.exhaustion.rows import DatabaseAge, IntegerKey, SequenceUse, UnfrozenTable
@@ -43,22 +44,22 @@ def use(used: int, **values) -> ConnectionUse:
     ("used", "expected"), [(79, []), (80, [WARNING]), (94, [WARNING]), (95, [CRITICAL])]
 )
 def test_connections(used, expected):
-    assert severities(activity.near_limit([use(used)], activity.ConnectionThresholds())) == expected
+    assert severities(near_limit([use(used)], ConnectionThresholds())) == expected
 
 
 def test_idle_connections_are_ended_only_where_that_is_enough():
-    limits = activity.ConnectionThresholds()
-    [enough] = activity.near_limit([use(90, idle_long=11)], limits)
+    limits = ConnectionThresholds()
+    [enough] = near_limit([use(90, idle_long=11)], limits)
     assert enough.fix.sql.startswith("SELECT pg_terminate_backend")
-    [not_enough] = activity.near_limit([use(90, idle_long=10)], limits)
+    [not_enough] = near_limit([use(90, idle_long=10)], limits)
     assert not_enough.fix.sql == "ALTER SYSTEM SET max_connections = 153;"
-    [managed] = activity.near_limit([use(90)], limits, "Amazon RDS")
+    [managed] = near_limit([use(90)], limits, "Amazon RDS")
     assert not managed.fix.sql
     assert "Amazon RDS" in managed.fix.advice
 
 
 def test_states_are_not_given_as_zero_when_they_are_hidden():
-    [finding] = activity.near_limit([use(90, hidden=80)], activity.ConnectionThresholds())
+    [finding] = near_limit([use(90, hidden=80)], ConnectionThresholds())
     assert "idle" not in finding.evidence
 
 

@@ -1,9 +1,9 @@
 """What sessions do to each other: connections, open transactions, locks, prepared transactions."""
 
 from filban.health.activity import collect
+from filban.health.activity.connections import ConnectionThresholds
 from filban.health.activity.locks import LockThresholds
 from filban.health.activity.rules import (
-    ConnectionThresholds,
     PreparedThresholds,
     TransactionThresholds,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from filban.health.activity import rules
+from filban.health.activity.connections import ConnectionThresholds, near_limit
 from filban.health.activity.locks import LockThresholds, blocked
 from filban.health.activity.rows import (
     ConnectionUse,
@@ -18,14 +19,14 @@ _PACKAGE = __package__ or ""
 OTHERS = Hidden("what other roles' sessions do (state, duration, query)")
 
 
-async def connections(session: Session, limits: rules.ConnectionThresholds) -> Outcome:
+async def connections(session: Session, limits: ConnectionThresholds) -> Outcome:
     """connections.near_limit."""
     uses = await session.rows(
         Query(_PACKAGE, "connections"), ConnectionUse, limits.idle_connection_seconds
     )
     server = next(u for u in uses if u.scope == "server")
     return Outcome(
-        findings=tuple(rules.near_limit(uses, limits, session.server.managed_by)),
+        findings=tuple(near_limit(uses, limits, session.server.managed_by)),
         facts={"connections": server.used, "connections_allowed": server.allowed},
         hidden=(OTHERS,) if server.hidden else (),
     )
