@@ -9,6 +9,7 @@ from filban.replication import slots as _slots
 from filban.replication.rows import Sender, Slot, Standby, Synchronous
 
 _PACKAGE = __package__ or ""
+_UNSEEN = "how far {} receivers of WAL are behind, and whether commits wait for one"
 
 
 async def senders(session: Session, limits: _lag.LagThresholds) -> Outcome:
@@ -17,7 +18,7 @@ async def senders(session: Session, limits: _lag.LagThresholds) -> Outcome:
     visible = [s for s in found if s.is_visible]
     unseen = len(found) - len(visible)
     findings = [*_lag.behind(visible, limits)]
-    hidden = (Hidden(f"how far {unseen} receivers of WAL are behind"),) if unseen else ()
+    hidden = (Hidden(_UNSEEN.format(unseen)),) if unseen else ()
     if not unseen and not session.server.in_recovery:  # a standby makes nobody wait
         setting = await session.row(Query(_PACKAGE, "synchronous"), Synchronous)
         findings += _lag.sync_missing(setting, visible)

@@ -55,7 +55,7 @@ def _why(s: Slot) -> str:
         if s.safe_bytes is None
         else f"for another {size(s.safe_bytes)} (max_slot_wal_keep_size), then it is lost"
     )
-    rows = " It also keeps vacuum from removing dead rows." if _oldest(s) else ""
+    rows = " It also keeps vacuum from removing dead rows." if _oldest(s) is not None else ""
     return f"The WAL it holds back grows with every write, {limit}.{rows}{away}"
 
 

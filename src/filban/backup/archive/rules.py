@@ -54,7 +54,7 @@ def failing(
     if not archiver.is_failing:
         return
     since = archiver.archived_seconds_ago
-    lasting = archiver.counted_seconds if since is None else since
+    lasting = _lasting(archiver, waiting)
     critical = lasting is not None and lasting >= limits.archive_failing_critical_seconds
     ago = "never since it is counted" if since is None else f"last {duration(since)} ago"
     yield Finding(
@@ -71,6 +71,15 @@ def failing(
             "already. The archiver tries again by itself.",
         ),
     )
+
+
+def _lasting(archiver: Archiver, waiting: Waiting | None) -> float | None:
+    """Since when it has failed, in seconds. The file that waits longest knows: a server that had
+    written nothing for days has archived nothing for days either."""
+    if waiting is not None and waiting.oldest_seconds is not None:
+        return waiting.oldest_seconds
+    since = archiver.archived_seconds_ago
+    return archiver.counted_seconds if since is None else since
 
 
 def _evidence(archiver: Archiver, waiting: Waiting | None) -> dict[str, Quantity]:
