@@ -162,6 +162,7 @@ async def aged(majors, major: int, kind: str, next_id: int):
     async with throwaway(binaries=majors[major], settings=never) as cluster:
         connection = await asyncpg.connect(cluster.dsn())
         await connection.execute("CREATE TABLE t AS SELECT g FROM generate_series(1, 10) g")
+        await connection.execute("CREATE DATABASE \"odd = 'name'\"")
         await connection.close()
         await cluster.stop()
         reset = cluster.binaries.program("pg_resetwal")
@@ -201,7 +202,9 @@ async def test_wraparound_for_real(majors, kind, ahead, severity):
                 await apply(cluster, cluster.dsn(), finding.fix)
             if not found:
                 break
-            assert set(found) <= {"postgres", "template1", "template0"}
+            assert set(found) <= {
+                "postgres", "template1", "template0", "odd = 'name'",
+            }  # fmt: skip
         assert await verdicts(cluster.dsn(), CHECKS) == set()
 
 

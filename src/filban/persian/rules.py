@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from filban.finding import Finding, Fix, Quantity, Severity
 from filban.persian.rows import CharacterType, CollationVersion
 from filban.pg import Server
+from filban.pg.dsn import conninfo
 from filban.units import count
 
 # In Debian and every glibc from 2.35 on; PostgreSQL 17 brings its own.
@@ -67,24 +68,18 @@ def _recreate(server: Server, ctype: str) -> Fix:
         f"--lc-ctype={ctype}",
     ]
     create += ["--", new]
-    load = ["psql", "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--dbname={_conninfo(new)}"]
+    load = ["psql", "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--dbname={conninfo(new)}"]
     return Fix(
         command=" && ".join(
             (
                 shlex.join(create),
-                f"{shlex.join(['pg_dump', f'--dbname={_conninfo(old)}'])} | {shlex.join(load)}",
+                f"{shlex.join(['pg_dump', f'--dbname={conninfo(old)}'])} | {shlex.join(load)}",
             )
         ),
         caution="Stop the services that write first. The copy is a new database "
         f'"{new}" beside the old one: compare, then rename the old one to "{kept}" and the new one '
         f'to "{old}" (ALTER DATABASE … RENAME TO) while nobody is connected, and run ANALYZE.',
     )
-
-
-def _conninfo(database: str) -> str:
-    """A conninfo string: a bare name with an equals sign or `postgres://` would be read as one."""
-    escaped = database.replace("\\", r"\\").replace("'", r"\'")
-    return f"dbname='{escaped}'"
 
 
 def collation_versions(

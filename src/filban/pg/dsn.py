@@ -171,6 +171,15 @@ def parse(dsn: str | None = None, env: Mapping[str, str] | None = None) -> Targe
     return _target(merged)
 
 
+def conninfo(database: str) -> str:
+    """A connection string that names only a database, for `--dbname=` of PostgreSQL's programs.
+
+    A bare name with an equals sign in it they would read as a connection string itself.
+    """
+    escaped = database.replace("\\", r"\\").replace("'", r"\'")
+    return f"dbname='{escaped}'"
+
+
 def redact(text: str) -> str:
     """A DSN as it may be shown: the password, wherever it stands, is replaced by ***."""
     try:

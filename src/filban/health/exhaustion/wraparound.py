@@ -9,6 +9,7 @@ from typing import Literal
 
 from filban.finding import Finding, Fix, Quantity, Severity
 from filban.health.exhaustion.rows import DatabaseAge, UnfrozenTable
+from filban.pg.dsn import conninfo
 
 # Half of the 32-bit circle: what is older than this would lie in the future.
 WRAP_LIMIT = 2**31
@@ -110,7 +111,7 @@ def _freeze(database: DatabaseAge, old: Sequence[UnfrozenTable], *, standby: boo
 
 
 def _freeze_command(database: DatabaseAge) -> str:
-    vacuum = shlex.join(["vacuumdb", "--freeze", f"--dbname={database.name}"])
+    vacuum = shlex.join(["vacuumdb", "--freeze", f"--dbname={conninfo(database.name)}"])
     if database.connectable:
         return vacuum
     allow = f"ALTER DATABASE {database.quoted} ALLOW_CONNECTIONS "
