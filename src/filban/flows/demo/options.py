@@ -27,7 +27,7 @@ class DemoOptions:
     bin_dir: Path | None = None
     tasks: int = 16
     connections: int = 4
-    traffic_calls: int = 5_000
+    traffic_calls: int = 2_000
     traffic_seconds: float = 15.0
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from filban.flows.demo.options import DemoOptions
 from filban.flows.demo.prove import Advice, Measured, Trial
 from filban.flows.demo.servers import EMBEDDED, STATEMENTS
 from filban.flows.demo.statements import Slowest
+from filban.pool import PoolStats
 from filban.units import duration, number
 
 SHOWN_STATEMENTS = 5
@@ -34,6 +35,7 @@ class Measurements:
     contrib: bool
     loaded: Loaded
     ran: Ran
+    pool: PoolStats
     lag_under_load: Lag
     slowest: Slowest
     advice: Advice
@@ -108,6 +110,9 @@ def _traffic(options: DemoOptions, m: Measurements) -> dict[str, Any]:
         "tasks": options.tasks,
         "connections": options.connections,
         "wait_for_a_connection_median_ms": round(1000 * median(m.ran.waits_seconds), 3),
+        "session_resets_spared": m.pool.resets_skipped,
+        "session_resets_done": m.pool.resets_done,
+        "connections_leaked": m.pool.leaks + m.pool.dropped,
         "measured_by": m.slowest.source,
         "slowest": [
             {

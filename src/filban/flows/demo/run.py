@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any
-
-import asyncpg
 
 from filban.finding import Report
 from filban.flows.check import run_check
@@ -18,9 +15,11 @@ from filban.flows.demo.news.load import Loaded, load
 from filban.flows.demo.news.vocabulary import require_faker
 from filban.flows.demo.options import DemoOptions
 from filban.flows.demo.report import Measurements, report
-from filban.flows.demo.servers import OURS, Servers, choose, servers
+from filban.flows.demo.servers import DATABASE, OURS, Servers, choose, servers
 from filban.flows.progress import Progress, Silent, step
 from filban.pg import Session, parse, session
+from filban.pg.connect import statement_errors
+from filban.pool import Pool, create_pool
 from filban.units import duration, number, size
 
 MARKERS_AT_REST = 20
@@ -67,6 +66,7 @@ class _Run:
         loaded = await self._load()
         async with self._pool() as pool, session(parse(self._up.dsn), OURS) as ours:
             ran, under_load, slowest = await self._traffic(pool, ours)
+            pool_stats = pool.stats()
             advice = await self._index(pool, ours, slowest)
             taken = await self._backup()
             restored = await self._restore(pool, taken)
@@ -74,17 +74,21 @@ class _Run:
         check = await self._check()
         return Measurements(
             binaries=self._up.primary.binaries, contrib=self._up.contrib, loaded=loaded, ran=ran,
-            lag_under_load=under_load, slowest=slowest, advice=advice, taken=taken,
+            pool=pool_stats, lag_under_load=under_load, slowest=slowest, advice=advice, taken=taken,
             restored=restored, lag_at_rest=at_rest, check=check,
             start_seconds=self._start_seconds,
             took_seconds=self._start_seconds + time.perf_counter() - started,
         )  # fmt: skip
 
     @contextlib.asynccontextmanager
-    async def _pool(self) -> AsyncIterator[Any]:
+    async def _pool(self) -> AsyncIterator[Pool]:
         count = self._options.connections
-        async with asyncpg.create_pool(self._up.dsn, min_size=count, max_size=count) as pool:
-            yield pool
+        with statement_errors("working through the pool"):
+            async with create_pool(
+                self._up.dsn, min_size=count, max_size=count, name=DATABASE,
+                server_settings={"application_name": DATABASE},
+            ) as pool:  # fmt: skip
+                yield pool
 
     async def _load(self) -> Loaded:
         articles = self._options.articles
@@ -95,7 +99,7 @@ class _Run:
         return loaded
 
     async def _traffic(
-        self, pool: Any, ours: Session
+        self, pool: Pool, ours: Session
     ) -> tuple[traffic.Ran, Lag, statements.Slowest]:
         options = self._options
         with step(
@@ -119,7 +123,7 @@ class _Run:
             )
         return ran, lagging, slowest
 
-    async def _index(self, pool: Any, ours: Session, slowest: statements.Slowest) -> prove.Advice:
+    async def _index(self, pool: Pool, ours: Session, slowest: statements.Slowest) -> prove.Advice:
         slow = slowest.statements
         with step(
             self._progress, "name an index, build it, measure", len(slow), "statements"
@@ -135,7 +139,7 @@ class _Run:
             running.summary = size(taken.size_bytes)
         return taken
 
-    async def _restore(self, pool: Any, taken: backup.Taken) -> backup.Restored:
+    async def _restore(self, pool: Pool, taken: backup.Taken) -> backup.Restored:
         options = self._options
         readers = traffic.Readers(options.seed, options.articles, only=WRITING)
 
