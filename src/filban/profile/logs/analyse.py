@@ -90,8 +90,8 @@ class Analysis:
         """No more batches: what still waits for the rest of its execution counts as it is."""
         self.statements.finish()
 
-    def report(self, sources: Sequence[Source], *, most: int | None = None) -> LogReport:
-        """The report so far; `most` statements."""
+    def report(self, sources: Sequence[Source]) -> LogReport:
+        """The report so far."""
         calls, total_ms = self.statements.totals()
         return LogReport(
             files=tuple(sources),
@@ -106,7 +106,7 @@ class Analysis:
             unattributed_calls=self.statements.unattributed,
             unattributed_ms=round(self.statements.unattributed_ms, 3),
             hours=tuple(self.statements.per_hour()),
-            statements=tuple(self.statements.rows(most)),
+            statements=tuple(self.statements.rows()),
             plans=tuple(self.statements.plans.rows()),
             errors=tuple(self._failures.rows()),
             cancelled=tuple(self._failures.cancelled()),
@@ -173,8 +173,8 @@ class Analysis:
         notes = []
         if self._foreign:
             notes.append(
-                "part of the log is not in English: its statements and errors are counted, its "
-                "lock waits, checkpoints, autovacuum, connections and temporary files are not recognised"
+                "part of the log is not in English: its statements and errors are counted; its "
+                "lock waits, checkpoints, autovacuum, connections and temporary files are not known"
             )
         if self.statements.unattributed:
             notes.append(

@@ -38,12 +38,12 @@ COLUMNS = [
     "leader_pid",
     "query_id",
 ]
-WIDTHS = (23, 24, 26)
+WIDTHS = (23, 24, 25, 26)  # 25: what some exports leave
 
 # The start of a record. Inside a quoted field a quote is doubled, so that a statement which holds
 # lines of a csvlog does not look like one.
 HEAD = re.compile(
-    rb'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [^,"\n]{1,40},'
+    rb'^"?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [^,"\n]{1,40}"?,'
     rb'(?:"(?:[^"]|"")*")?,(?:"(?:[^"]|"")*")?,'
     rb'\d+,(?:"[^"]*")?,[0-9a-f]+\.[0-9a-f]+,\d+,',
     re.MULTILINE,

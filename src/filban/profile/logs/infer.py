@@ -26,14 +26,17 @@ KNOWN = (
     "%t ",
     "%m ",
 )
+# What is left when no prefix fits: a time, perhaps a process, and something.
+_VAGUE = ("%m%i[%p]%i", "%t%i[%p]%i", "%m%i", "%t%i")
 SAMPLE = 400  # lines that are looked at
 ENOUGH = 0.9  # of the lines with a level word; the rest may be other programs' output
 
 _SECONDS = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d"
-_ZONE = r" [A-Za-z0-9+\-/_<>]*[A-Za-z0-9>]"
+_ZONE = r" (?:[A-Za-z]{1,5}(?![A-Za-z])|[+-]\d\d(?::?\d\d)?(?!\d)|<[+-]\d+>|[A-Z][a-z]+/[A-Za-z_]+)"
 _KEYS = {
     "user": "u", "usr": "u", "u": "u", "db": "d", "database": "d", "d": "d", "app": "a", "a": "a",
-    "application": "a", "application_name": "a", "client": "h", "host": "h", "h": "h",
+    "appli": "a", "appname": "a", "app_name": "a", "application": "a", "application_name": "a",
+    "client": "h", "host": "h", "h": "h",
     "remote": "r", "r": "r", "connection_source": "r", "pid": "p", "p": "p", "line": "l",
     "l": "l", "log_line": "l", "session": "c", "session_id": "c", "sid": "c", "xid": "x", "tx": "x",
     "trx_id": "x", "txid": "x", "tid": "x", "vxid": "v", "vtid": "v", "v": "v", "state": "e",
@@ -52,8 +55,7 @@ _LOOKS = (
 )
 _HEAD = re.compile(rf"^(.{{0,300}}?)\s?(?:{EVENT_WORDS}) ?{COLON} ")
 _KEY_VALUE = re.compile(
-    r"(?<![\w%])(" + "|".join(sorted(_KEYS, key=len, reverse=True)) + r")( ?= ?\"?)"
-    r"((?:\[unknown\]|[^\s,;|\"\]\[])*)"
+    r"(?<![\w%])([A-Za-z_]{1,20})( ?= ?\"?)((?:\[unknown\]|\[local\]|[^\s,;|\"\]\[])*)"
 )
 _USER_AT = re.compile(r"(?<![\w%])((?:\[unknown\]|[^\s@,:\[\]]+))@((?:\[unknown\]|[^\s@,:\[\]]+))")
 
@@ -67,8 +69,11 @@ def infer(lines: Sequence[str]) -> Prefix | None:
     common = [text for text, _ in templates.most_common(8)]
     candidates = dict.fromkeys(["", *KNOWN, *common, *_with_q(common)])
     verbose = sum("LOG:  00000: " in line for line in lines[:SAMPLE]) > 0
-    best = max((Prefix(text, verbose) for text in candidates), key=lambda p: _score(p, lines))
-    return best if _score(best, lines)[0] >= ENOUGH * len(heads) else None
+    for texts in (candidates, _VAGUE):
+        best = max((Prefix(text, verbose) for text in texts), key=lambda p: _score(p, lines))
+        if _score(best, lines)[0] >= ENOUGH * len(heads):
+            return best
+    return None
 
 
 def _score(prefix: Prefix, lines: Sequence[str]) -> tuple[int, int, int]:
@@ -92,11 +97,12 @@ def _template(head: str) -> str:
 
     for pattern, letter in _LOOKS[:3]:
         text = re.sub(pattern, lambda _, letter=letter: put(letter), text)  # type: ignore[misc]
-    text = _KEY_VALUE.sub(lambda m: m[1] + m[2] + put(_KEYS[m[1]]), text)
+    # A key that is not known may have any value, which is then of no use.
+    text = _KEY_VALUE.sub(lambda m: _value(m, put), text)
     for pattern, letter in _LOOKS[3:]:
         text = re.sub(pattern, lambda _, letter=letter: put(letter), text)  # type: ignore[misc]
     text = _USER_AT.sub(lambda _: f"{put('u')}@{put('d')}", text, count=1)
-    text = re.sub(r"\[(\d+)-(\d+)\]", lambda m: _pid_and_line(m, put, used), text)
+    text = re.sub(r"\[(\d+)(?:-(\d+))?\]", lambda m: _brackets(m, put, used), text)
     if "p" not in used:
         text = re.sub(r"(?<![%\w.])\d+(?![\w.])", lambda _: put("p"), text, count=1)
     if "e" not in used:
@@ -104,9 +110,18 @@ def _template(head: str) -> str:
     return re.sub(r"(?<![%\w.])\d+(?![\w.])", lambda _: put("x"), text) + " "
 
 
-def _pid_and_line(match: re.Match[str], put: Callable[[str], str], used: set[str]) -> str:
-    """[1234-1] is pid and line, [1-1] after a pid is line and a constant."""
-    return f"[{put('l')}-{match[2]}]" if "p" in used else f"[{put('p')}-{put('l')}]"
+def _value(match: re.Match[str], put: Callable[[str], str]) -> str:
+    """key=value; what has been recognised by its looks (a time) stays."""
+    known = match[3].startswith("%")
+    return match[0] if known else match[1] + match[2] + put(_KEYS.get(match[1].lower(), "i"))
+
+
+def _brackets(match: re.Match[str], put: Callable[[str], str], used: set[str]) -> str:
+    """[1234] is the pid, [1234-1] pid and line, [1-1] after a pid line and a constant."""
+    first = put("x" if "p" in used else "p") if match[2] is None or "p" not in used else put("l")
+    if match[2] is None:
+        return f"[{first}]"
+    return f"[{first}-{put('l')}]" if first == "%p" else f"[{first}-{match[2]}]"
 
 
 def _with_q(templates: Sequence[str]) -> list[str]:

@@ -13,7 +13,8 @@ from filban.profile.logs.frame import Batch, Unread, as_text, conform, known, ti
 # column of SCHEMA -> key of a jsonlog line
 JSONLOG = {
     "log_time": "timestamp", "user": "user", "db": "dbname", "pid": "pid",
-    "app": "application_name", "host": "remote_host", "level": "error_severity", "sqlstate": "state_code",
+    "app": "application_name", "host": "remote_host",
+    "level": "error_severity", "sqlstate": "state_code",
     "message": "message", "detail": "detail", "context": "context", "statement": "statement",
     "query_id": "query_id",
 }  # fmt: skip

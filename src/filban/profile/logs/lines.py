@@ -14,8 +14,8 @@ from filban.profile.logs.words import FOREIGN_START, LANGUAGES, rewrites
 # What log_min_duration_statement, log_duration, log_statement and auto_explain write.
 _LINE = (
     r"^(?:duration: (?P<ms>[0-9]+\.[0-9]+) ms"
-    r"(?:  (?P<kind>statement|parse|bind|execute fetch from|execute|fastpath function call|plan)"
-    r"(?: (?P<name>[^:\n]*))?:\s(?P<text>(?s:.*)))?"
+    r"(?: {1,2}(?P<kind>statement|parse|bind|execute fetch from|execute|plan"
+    r"|fastpath function call)(?: (?P<name>[^:\n]*))?:\s(?P<text>(?s:.*)))?"
     r"|(?P<logged>statement|execute fetch from|execute)(?: (?P<logged_name>[^:\n]*))?: "
     r"(?P<logged_text>(?s:.*)))$"
 )
@@ -55,7 +55,8 @@ def split(events: pl.DataFrame, unread: Unread) -> tuple[pl.DataFrame, pl.DataFr
     """(lines of statements, all other events).
 
     Lines of statements get `ms`, `text` and `kind`: statement, parse, bind, execute, fetch,
-    fastpath, plan; `bare` (a duration without a text), `logged` (a text without a duration).
+    fastpath, plan; `bare` (a duration without a text), `logged` and
+    `executing` (a text without a duration, of a simple query or a prepared statement).
     A duration that says something else is a half line: counted as unread.
     """
     events = in_english(events)
@@ -83,6 +84,8 @@ def _typed(lines: pl.DataFrame) -> pl.DataFrame:
         )
         .when(pl.col("logged") == "execute fetch from")
         .then(pl.lit("fetch"))
+        .when(pl.col("logged") == "execute")
+        .then(pl.lit("executing"))
         .when(pl.col("logged").is_not_null())
         .then(pl.lit("logged"))
         .otherwise(pl.lit("bare"))

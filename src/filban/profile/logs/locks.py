@@ -188,10 +188,13 @@ def _of_group(group: list[_Wait]) -> list[LockTree]:
     for wait in group:
         if wait.pid not in by_pid or wait.ms > by_pid[wait.pid].ms:
             by_pid[wait.pid] = wait
+    # Only who writes while he waits is told the holders; who stands in his queue has the same.
+    holders = {wait.object: wait.holders for wait in group if wait.holders}
     children: dict[int, list[_Wait]] = {}
     for wait in by_pid.values():
         # Of several holders the first: a tree shows each waiter once.
-        children.setdefault(wait.holders[0] if wait.holders else 0, []).append(wait)
+        of = wait.holders or holders.get(wait.object, (0,))
+        children.setdefault(of[0], []).append(wait)
     roots = [pid for pid in children if pid not in by_pid] or list(children)[:1]
     return [_tree(root, by_pid, children) for root in roots]
 

@@ -1,7 +1,8 @@
 """One execution, several lines: which of them count.
 
-* auto_explain writes a plan when the executor ends, and log_min_duration_statement the same
-  execution's duration after it: the plan does not count again.
+* auto_explain writes a plan when the executor ends. In the simple protocol that is before the
+  duration that log_min_duration_statement writes of the same execution; in the extended protocol
+  after it, when the portal goes, which may be several lines later. The plan does not count again.
 * log_statement writes the text first; its duration then comes without a text.
 * A prepared statement has a line for parse, bind and execute: the execution counts.
 
@@ -15,9 +16,12 @@ import polars as pl
 HELD = 20_000  # rows that wait for the rest of their execution, over all processes
 # A plan's timestamp and its statement's are taken by different calls, and cut to milliseconds.
 _SLACK_MS = 2.0
+_LONG_BEFORE = 1 << 40  # in `order`: before all of a batch
 
 _KEPT = ("order", "time", "pid", "user", "db", "app", "host", "query_id", "kind", "ms", "text",
          "detail", "key", "nested")  # fmt: skip
+# Texts of log_statement: of a simple query, of a prepared statement.
+_TEXTS = ("logged", "executing")
 
 
 class Pairing:
@@ -25,6 +29,7 @@ class Pairing:
 
     def __init__(self) -> None:
         self._held: pl.DataFrame | None = None
+        self._executed: pl.DataFrame | None = None  # each process' last execution without its plan
 
     def take(self, lines: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
         """`lines` as `lines.split` gives them with `order`, `key` and `nested`; `errors`: order,
@@ -34,10 +39,13 @@ class Pairing:
             lines = pl.concat([self._held, lines], how="vertical")
             self._held = None
         kinds = set(lines["kind"].unique())
-        if kinds & {"logged", "bare"}:
+        if kinds & {*_TEXTS, "bare"}:
             lines = self._join_durations(lines, errors)
+        own_plans = (pl.col("kind") == "plan") & ~pl.col("nested")
+        if kinds & {"execute", "executing"}:
+            self._executed, lines = _drop_plans_of_executions(lines, self._executed, own_plans)
         if "plan" in kinds:
-            lines = self._drop_explained(lines)
+            lines = self._drop_plans_of_statements(lines, own_plans)
         return _counted(lines)
 
     def rest(self) -> pl.DataFrame | None:
@@ -58,7 +66,7 @@ class Pairing:
     def _join_durations(self, lines: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
         """A text of log_statement takes the next duration without a text of its process; a text
         followed by an error has failed, and is no call, as in pg_stat_statements."""
-        ours = pl.col("kind").is_in(["logged", "bare"])
+        ours = pl.col("kind").is_in([*_TEXTS, "bare"])
         others = lines.filter(~ours)
         marks = errors.select(
             "order", "pid", pl.lit("error").alias("kind"), pl.lit(None, pl.Float64).alias("ms")
@@ -71,23 +79,23 @@ class Pairing:
             pl.col("order").shift(-1).over(process).alias("next_order"),
             pl.col("kind").shift(1).over(process).alias("before"),
         )
-        logged = rows.filter(pl.col("kind") == "logged")
+        logged = rows.filter(pl.col("kind").is_in(_TEXTS))
         waiting = logged.filter(pl.col("next").is_null()).select(_KEPT)
         timed = logged.filter(pl.col("next") == "bare").with_columns(
-            pl.lit("statement").alias("kind"),
+            pl.col("kind").replace({"logged": "statement", "executing": "execute"}),
             pl.col("next_ms").alias("ms"),
             pl.col("next_order").alias("order"),
         )
-        untimed = logged.filter(pl.col("next") == "logged")
+        untimed = logged.filter(pl.col("next").is_in(_TEXTS))
         alone = rows.filter(
-            (pl.col("kind") == "bare") & (pl.col("before").fill_null("") != "logged")
+            (pl.col("kind") == "bare") & ~pl.col("before").is_in(_TEXTS).fill_null(value=False)
         )
         parts = [others, *(part.select(_KEPT) for part in (timed, untimed, alone))]
         if not self._hold(waiting):
             parts.append(waiting)
         return pl.concat(parts).sort("order")
 
-    def _drop_explained(self, lines: pl.DataFrame) -> pl.DataFrame:
+    def _drop_plans_of_statements(self, lines: pl.DataFrame, plan: pl.Expr) -> pl.DataFrame:
         """A plan with the same statement's line after it, in its process, within its time; with
         only a text before it (log_statement without durations), it is that execution's time."""
         timed = pl.col("kind").is_in(["statement", "execute", "fetch"])
@@ -97,14 +105,13 @@ class Pairing:
         def after(value: pl.Expr) -> pl.Expr:
             return pl.when(timed).then(value).backward_fill().over(process)
 
-        text_only = pl.when(timed | (pl.col("kind") == "logged"))
-        before = text_only.then(pl.when(pl.col("kind") == "logged").then("key").otherwise(0))
+        text_only = pl.col("kind").is_in(_TEXTS)
+        before = pl.when(timed | text_only).then(pl.when(text_only).then("key").otherwise(0))
         lines = lines.with_columns(
             after(pl.col("key")).alias("after"),
             after(ends - pl.col("ms")).alias("began"),
             before.forward_fill().over(process).alias("before"),
         )
-        plan = (pl.col("kind") == "plan") & ~pl.col("nested")
         within = (ends >= pl.col("began") - _SLACK_MS).fill_null(value=True)
         again = plan & pl.col("key").eq_missing(pl.col("after")) & within
         goes_on = plan & pl.col("key").eq_missing(pl.col("before")) & ~again
@@ -119,10 +126,36 @@ class Pairing:
         return rest if self._hold(waiting) else pl.concat([rest, waiting])
 
 
+def _drop_plans_of_executions(
+    lines: pl.DataFrame, executed: pl.DataFrame | None, plan: pl.Expr
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Each execution takes one later plan of its statement in its process.
+
+    Opening and closing brackets, and those that close nothing are plans without an execution: where
+    the running sum falls to a new low. Returns each process' last open execution, and the lines.
+    """
+    before = lines.clear() if executed is None else executed
+    rows = pl.concat([before, lines]).filter(pl.col("kind").is_in(["execute", "ghost"]) | plan)
+    of = (pl.col("pid").fill_null(-1), pl.col("key"))
+    step = pl.when(pl.col("kind") == "plan").then(-1).otherwise(1)
+    rows = rows.with_columns(step.cum_sum().over(of).alias("open"))
+    lowest = pl.col("open").cum_min().shift(1, fill_value=0).over(of)
+    rows = rows.with_columns((pl.col("open") < pl.min_horizontal(lowest, 0)).alias("alone"))
+    rows = rows.filter(~pl.col("alone"))
+    last = rows.unique("pid", keep="last", maintain_order=True).tail(HELD)
+    last = (
+        last.filter(pl.col("kind") != "plan")
+        .select(_KEPT)
+        .with_columns(pl.lit("ghost").alias("kind"), pl.col("order") - _LONG_BEFORE)
+    )
+    taken = rows.filter(pl.col("kind") == "plan")["order"]
+    return last, lines.filter(~pl.col("order").is_in(taken.implode()))
+
+
 def _counted(lines: pl.DataFrame) -> pl.DataFrame:
     """`calls`: a fetch goes on with an execution, parse and bind only prepare one, a plan inside a
     function belongs to the statement that called it."""
-    counts = pl.col("kind").is_in(["statement", "execute", "fastpath", "logged"]) | (
+    counts = pl.col("kind").is_in(["statement", "execute", "fastpath", *_TEXTS]) | (
         (pl.col("kind") == "plan") & ~pl.col("nested")
     )
     return lines.with_columns(counts.cast(pl.UInt32).alias("calls"))

@@ -38,7 +38,7 @@ _ESCAPES: dict[str, tuple[str, str]] = {
 }
 COLON = "(?::|\uff1a)"  # Chinese has its own
 _TOKEN = re.compile(r"%(?P<pad>-?\d+)?(?P<letter>[a-zA-Z%])|(?P<text>[^%]+|%)")
-_WORDS = "|".join(re.escape(word) for word in sorted(WORDS, key=len, reverse=True))
+WORD_PATTERN = "|".join(re.escape(word) for word in sorted(WORDS, key=len, reverse=True))
 EVENT_WORDS = "|".join(
     re.escape(word)
     for word, english in sorted(WORDS.items(), key=lambda item: -len(item[0]))
@@ -75,7 +75,7 @@ class Prefix:
     def line(self) -> str:
         """A whole line: the head, the word (`level`), and the message's first line."""
         code = r"(?:(?P<code>[0-9A-Z]{5}): )?" if self.verbose else ""
-        return rf"{self.head}\s*(?P<level>{_WORDS}) ?{COLON}\s{{0,2}}{code}(?P<message>.*)$"
+        return rf"{self.head}\s*(?P<level>{WORD_PATTERN}) ?{COLON}\s{{0,2}}{code}(?P<message>.*)$"
 
     @cached_property
     def event(self) -> re.Pattern[bytes]:

@@ -235,11 +235,13 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """connections: received (before authentication); authorized: of these, let in."""
+    """received: connections, before authentication; authorized: of these, let in; lost: clients
+    that went away without a word."""
 
     received: int
     authorized: int
     ended: int
+    lost: int
     session_s: float
     by_user: tuple[Who, ...]
     by_database: tuple[Who, ...]

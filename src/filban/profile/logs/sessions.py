@@ -6,7 +6,11 @@ import polars as pl
 
 from filban.profile.logs.rows import Sessions, Who
 
-WANTED = r"^(?:connection |disconnection: |replication connection )"
+_LOST = (
+    r"^(?:could not (?:receive data from|send data to) client|unexpected EOF on client connection"
+    r"|could not accept SSL connection|incomplete startup packet|incomplete message from client)"
+)
+WANTED = rf"^(?:connection |disconnection: |replication connection )|{_LOST}"
 MOST = 1_000  # names of each sort that are kept apart
 
 _SESSION = (
@@ -26,7 +30,7 @@ class SessionLog:
     """Adds batches up by user, database, application and host."""
 
     def __init__(self) -> None:
-        self._received = self._authorized = self._ended = 0
+        self._received = self._authorized = self._ended = self._lost = 0
         self._seconds = 0.0
         self._sums: dict[str, dict[str, list[float]]] = {name: {} for name in _BY}
 
@@ -41,13 +45,14 @@ class SessionLog:
         self._received += received.height
         self._authorized += authorized.height
         self._ended += ended.height
+        self._lost += int(events["message"].str.contains(_LOST).sum())
         self._by_host(received)
         self._by_name(authorized)
         self._by_session(ended)
 
     def result(self) -> Sessions:
         return Sessions(
-            self._received, self._authorized, self._ended, round(self._seconds, 3),
+            self._received, self._authorized, self._ended, self._lost, round(self._seconds, 3),
             *(self._who(name) for name in _BY),
         )  # fmt: skip
 

@@ -225,14 +225,11 @@ class Statements:
                 )
             )  # fmt: skip
 
-    def rows(self, most: int | None = None) -> list[Statement]:
-        """Statements by total time, then calls; `most` of them."""
-        table = (
-            _summed(self._classes.total(), ("number",))
-            .filter((pl.col("calls") > 0) | (pl.col("ms") > 0))
-            .sort("ms", "calls", "number", descending=[True, True, False])
+    def rows(self) -> list[Statement]:
+        """Statements by total time, then calls."""
+        table = _summed(self._classes.total(), ("number",)).filter(
+            (pl.col("calls") > 0) | (pl.col("ms") > 0)
         )
-        table = table if most is None else table.head(most)
         for share, name in ((0.50, "p50"), (0.95, "p95")):
             found = percentiles(self._classes.total(), share).rename({"value": name})
             table = table.join(found, on="number", how="left", maintain_order="left")
@@ -241,10 +238,11 @@ class Statements:
             table = table.join(names, on="number", how="left", maintain_order="left")
         hours = self._hours.total().sort("hour").group_by("number").agg("hour", "calls", "ms")
         by_number = {number: columns for number, *columns in hours.iter_rows()}
-        return [
+        rows = [
             self._statement(row, _in_order(*by_number[row["number"]]))
             for row in table.iter_rows(named=True)
         ]
+        return sorted(rows, key=lambda s: (-s.total_ms, -s.calls, s.fingerprint))
 
     def per_hour(self) -> list[Hour]:
         """Hours of everything."""

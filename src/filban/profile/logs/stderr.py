@@ -54,7 +54,7 @@ class StderrLog:
             return heads
         follows = pl.col("event") > 0
         if self._tabs:
-            follows = follows & (pl.col("line").str.starts_with("\t") | (pl.col("line") == ""))
+            follows = follows & pl.col("line").str.contains(r"^(?:\s|$)")
         for line in rest.filter(~follows & (pl.col("line") != "")).get_column("line"):
             unread.add(line)
         more = (
