@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from filban.pool.holder import Holder
 
 
-class Waiter(asyncio.Future["Holder"]):
-    """A task that waits for a connection, since when, and which task it is."""
+# What a task waits for, the loop's time at which it gives up (infinity: never), and the task. A bare
+# tuple: it is made for every acquire from a pool that is fully used.
+Waiter = tuple["asyncio.Future[Holder]", float, "asyncio.Task[Any] | None"]
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object] | None) -> None:
-        super().__init__(loop=loop)
-        self.task = task
-        self.since = loop.time()
+
+class Expired(Exception):
+    """A waiter's time is up."""
 
 
 class Handoff:
@@ -46,9 +46,9 @@ class Handoff:
         """Hand a holder to the longest waiter, or keep it."""
         waiters = self.waiters
         while waiters:
-            waiter = waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(holder)
+            future = waiters.popleft()[0]
+            if not future.done():
+                future.set_result(holder)
                 return
         if holder.is_connected():
             self.idle.append(holder)
@@ -86,6 +86,28 @@ class Handoff:
     def refuse_waiters(self, error: BaseException) -> None:
         """Fail everybody who waits."""
         while self.waiters:
-            waiter = self.waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(error)
+            future = self.waiters.popleft()[0]
+            if not future.done():
+                future.set_exception(error)
+
+    def forget(self, future: asyncio.Future[Holder]) -> None:
+        """Take a waiter out that has given up or was cancelled."""
+        for waiter in self.waiters:
+            if waiter[0] is future:
+                self.waiters.remove(waiter)
+                return
+
+    def expire(self, now: float) -> float:
+        """End the waits whose time is up; the time of the next one, infinity when there is none."""
+        following = float("inf")
+        for future, deadline, _ in self.waiters:
+            if deadline <= now:
+                if not future.done():
+                    future.set_exception(Expired())
+            elif deadline < following:
+                following = deadline
+        return following
+
+    def waiting(self) -> int:
+        """How many tasks wait."""
+        return sum(not waiter[0].done() for waiter in self.waiters)

@@ -126,12 +126,28 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
         self.was_standby = _is_standby(self._con)
         self.has_callbacks = _has_callbacks(self._con)
 
+    def is_good(self, now: float) -> bool:
+        """Whether the connection can be lent without a look: alive as far as is known, and young."""
+        con = self._con
+        pool = self._pool
+        probe_after = pool.probe_after
+        return (
+            con is not None
+            and not con.is_closed()
+            and self._generation == pool._generation
+            and now < self.expires_at
+            and (probe_after is None or now - self.idle_since <= probe_after)
+        )
+
     async def prepare(self, now: float) -> None:
         """Make the connection one that may be lent: connect, replace what has expired, probe what
         has been idle. On an error the caller puts the holder back."""
         con = self._con
-        if con is not None and not con.is_closed() and self._generation != self._pool._generation:
-            self._drop_expired(con)
+        if con is not None and not con.is_closed():
+            aged = now >= self.expires_at
+            self._pool.counters.expired_age += aged
+            if aged or self._generation != self._pool._generation:
+                self._drop_expired(con)
         if self._con is None or self._con.is_closed():
             self._con = None
             await self.connect()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filban.pool import where
 from filban.units import duration
 
 if TYPE_CHECKING:
-    import asyncio
-
     from filban.pool.holder import Holder
     from filban.pool.pool import Pool
 
@@ -73,13 +71,18 @@ def report_dropped(pool: Pool, holder: Holder) -> None:
     _tell(pool, report, "dropped without release, taken back: %s")
 
 
-def report_deadlock(pool: Pool, task: asyncio.Task[Any] | None) -> None:
-    """Every connection is held by a task that waits for a second one."""
-    logger.warning(
-        "deadlock: all %d connections of pool %s are held by tasks that wait for another one; "
-        "task %s was the last. They go on when one gives up: use one connection a task",
-        pool.get_max_size(), pool.name, task.get_name() if task else "?",
-    )  # fmt: skip
+def report_deadlock(pool: Pool) -> None:
+    """Say once that every connection is held by a task that waits for a second one."""
+    held = [h for h in pool._holders if h._in_use is not None]
+    waiting = {task for future, _, task in pool._queue.waiters if not future.done()}
+    locked = len(held) == len(pool._holders) and all(h.task in waiting for h in held)
+    if locked and not pool.deadlocked:
+        logger.warning(
+            "deadlock: all %d connections of pool %s are held by tasks that wait for another one. "
+            "They go on when one gives up: use one connection a task. Held: %s",
+            len(held), pool.name, holding(held, pool._loop.time()),
+        )  # fmt: skip
+    pool.deadlocked = locked
 
 
 def _tell(pool: Pool, report: LeakReport, message: str) -> None:

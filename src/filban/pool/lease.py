@@ -125,7 +125,6 @@ class Lease(_asyncpg_pool.PoolConnectionProxy, metaclass=_LeaseMeta):
     # The four that a service calls all the time, written out: each saves a look-up a call.
 
     def fetchrow(self, query: str, *args: Any, **kwargs: Any) -> Any:
-        """As asyncpg's."""
         con = self._c
         if con is None:
             raise _released("fetchrow")
@@ -135,7 +134,6 @@ class Lease(_asyncpg_pool.PoolConnectionProxy, metaclass=_LeaseMeta):
         return con.fetchrow(query, *args, **kwargs)
 
     def fetch(self, query: str, *args: Any, **kwargs: Any) -> Any:
-        """As asyncpg's."""
         con = self._c
         if con is None:
             raise _released("fetch")
@@ -145,7 +143,6 @@ class Lease(_asyncpg_pool.PoolConnectionProxy, metaclass=_LeaseMeta):
         return con.fetch(query, *args, **kwargs)
 
     def fetchval(self, query: str, *args: Any, **kwargs: Any) -> Any:
-        """As asyncpg's."""
         con = self._c
         if con is None:
             raise _released("fetchval")
@@ -155,7 +152,6 @@ class Lease(_asyncpg_pool.PoolConnectionProxy, metaclass=_LeaseMeta):
         return con.fetchval(query, *args, **kwargs)
 
     def execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
-        """As asyncpg's."""
         con = self._c
         if con is None:
             raise _released("execute")
@@ -188,4 +184,6 @@ class Lease(_asyncpg_pool.PoolConnectionProxy, metaclass=_LeaseMeta):
 
 
 for _name in ("fetchrow", "fetch", "fetchval", "execute"):
-    _asyncpg_pool.compat.markcoroutinefunction(getattr(Lease, _name))
+    _asyncpg_pool.compat.markcoroutinefunction(
+        functools.update_wrapper(getattr(Lease, _name), getattr(asyncpg.Connection, _name))
+    )

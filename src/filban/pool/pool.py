@@ -19,10 +19,10 @@ from filban.errors import LeasesHeld, PoolExhausted
 from filban.pool import upkeep, where
 from filban.pool.clean import Judge
 from filban.pool.context import route
-from filban.pool.handoff import Handoff, Waiter
+from filban.pool.handoff import Expired, Handoff
 from filban.pool.holder import Holder
+from filban.pool.leaks import LeakReport, holding, report_dropped
 from filban.pool.lease import MANY, Lease
-from filban.pool.leaks import LeakReport, holding, report_deadlock, report_dropped
 from filban.pool.reset import full_reset
 from filban.pool.stats import Counters, PoolStats
 
@@ -36,6 +36,8 @@ ACQUIRE_TIMEOUT = 30.0
 # A connection that was used within this time is taken to be alive (HikariCP: aliveBypassWindow is
 # half a second, but its probe is a round trip on every other acquire).
 PROBE_AFTER = 10.0
+
+_NEVER = float("inf")
 
 ResetMode = Literal["auto", "always", "never"]
 Callback = Callable[[Any], Awaitable[None]]
@@ -113,6 +115,9 @@ class Pool(_asyncpg_pool.Pool):
         self._pid = os.getpid()
         self._errand: Callable[[Holder], Coroutine[Any, Any, None]] | None = None
         self._background: set[asyncio.Task[Any]] = set()
+        self.deadlocked = False  # as the last tick has seen it
+        self._wake_at = _NEVER  # when the expiry timer fires
+        self._expiry_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
 
@@ -126,6 +131,8 @@ class Pool(_asyncpg_pool.Pool):
         if first is not None:
             # The first one alone, so that what is wrong with the server is seen early and once.
             await first.connect()
+            if self._mode == "auto":
+                await upkeep.refresh(self, first)
             await asyncio.gather(*(holder.connect() for holder in others if holder is not None))
         self._queue.sort_out()
 
@@ -212,15 +219,8 @@ class Pool(_asyncpg_pool.Pool):
         if not idle or self._setup is not None:
             return None
         holder = idle[-1]
-        con = holder._con
         now = self._loop.time()
-        if (
-            con is None
-            or con.is_closed()
-            or holder._generation != self._generation
-            or (self.probe_after is not None and now - holder.idle_since > self.probe_after)
-            or now >= holder.expires_at
-        ):
+        if not holder.is_good(now):
             return None
         del idle[-1]
         holder._timeout = None
@@ -235,53 +235,57 @@ class Pool(_asyncpg_pool.Pool):
         return await self._acquire_slowly(timeout)
 
     async def _acquire_slowly(self, timeout: float | None) -> Lease:
-        loop = self._loop
-        started = loop.time()
+        started = self._loop.time()
         holder = self._queue.take_nowait()
         if holder is None:
-            holder = await self._wait(self.acquire_timeout if timeout is None else timeout)
+            holder = await self._wait(self.acquire_timeout if timeout is None else timeout, started)
+        now = self._loop.time()
+        if self._ready and self._setup is None and holder.is_good(now):
+            lease = holder.lend(now)
+        else:
+            lease = await self._make_good(holder, timeout, started)
+        self.counters.wait.observe(self._loop.time() - started)
+        holder._timeout = timeout
+        return lease
+
+    async def _make_good(self, holder: Holder, timeout: float | None, started: float) -> Lease:
+        """Connect, probe or set up, within what is left of the time."""
         try:
-            left = None if timeout is None else max(0.0, timeout - (loop.time() - started))
+            left = None if timeout is None else max(0.0, timeout - (self._loop.time() - started))
             async with asyncio.timeout(left):
                 if not self._ready:
                     raise asyncpg.InterfaceError("pool is closing")
-                await holder.prepare(loop.time())
-                now = loop.time()
-                lease = await holder.lend_after_setup(now)
+                await holder.prepare(self._loop.time())
+                return await holder.lend_after_setup(self._loop.time())
         except BaseException:
             self._queue.put_nowait(holder)
             self._schedule_min_size_maintenance()
             raise
-        self.counters.wait.observe(now - started)
-        holder._timeout = timeout
-        return lease
 
-    async def _wait(self, timeout: float | None) -> Holder:
+    async def _wait(self, timeout: float | None, now: float) -> Holder:
         """The holder that is handed over; first come, first served."""
-        waiters = self._queue.waiters
-        if self.max_waiters is not None and len(waiters) >= self.max_waiters:
+        queue = self._queue
+        if self.max_waiters is not None and len(queue.waiters) >= self.max_waiters:
             self.counters.refused += 1
-            raise self._exhausted(f"{len(waiters)} tasks wait already (max_waiters)")
-        waiter = Waiter(self._loop, asyncio.current_task(self._loop))
-        waiters.append(waiter)
-        self._look_for_deadlock(waiter)
-        timer = None if timeout is None else self._loop.call_later(timeout, _give_up, waiter)
+            raise self._exhausted(f"{len(queue.waiters)} tasks wait already (max_waiters)")
+        future = self._loop.create_future()
+        deadline = _NEVER if timeout is None else now + timeout
+        queue.waiters.append((future, deadline, asyncio.current_task(self._loop)))
+        if deadline < self._wake_at:
+            upkeep.arm_expiry(self, deadline)
         try:
-            return await waiter
-        except _Expired:
-            waiters.remove(waiter)
+            return await future
+        except Expired:
+            queue.forget(future)
             self.counters.timeouts += 1
             raise self._exhausted(f"none became free within {timeout:g} s") from None
         except BaseException:
             # Cancelled: a holder handed over in the meantime goes to the next in line.
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.take_back(waiter.result())
-            elif waiter in waiters:
-                waiters.remove(waiter)
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.take_back(future.result())
+            else:
+                queue.forget(future)
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     def _exhausted(self, what: str) -> PoolExhausted:
         held = [h for h in self._holders if h._in_use is not None]
@@ -299,12 +303,6 @@ class Pool(_asyncpg_pool.Pool):
             f"held: {holding(held, self._loop.time())}",
             hint=hint,
         )
-
-    def _look_for_deadlock(self, waiter: Waiter) -> None:
-        """Whether every connection is held by a task that itself waits for one."""
-        held = {h.task for h in self._holders if h._in_use is not None}
-        if waiter.task in held and held <= {w.task for w in self._queue.waiters}:
-            report_deadlock(self, waiter.task)
 
     def _refuse(self) -> None:
         if os.getpid() != self._pid:
@@ -367,6 +365,11 @@ class Pool(_asyncpg_pool.Pool):
             self.in_background(errand(holder))
             return
         self._queue.put_nowait(holder)
+
+    def put_back(self, holder: Holder) -> None:
+        """After an errand, which may have cost the connection."""
+        self.take_back(holder)
+        self._schedule_min_size_maintenance()
 
     def reclaim(self, holder: Holder, acquired_at: float) -> None:
         """A lease that nobody released and nobody has any more."""
@@ -441,7 +444,7 @@ class Pool(_asyncpg_pool.Pool):
         return PoolStats(
             name=self.name, server=self._server(), size=self.get_size(),
             idle=self.get_idle_size(), in_use=in_use,
-            waiting=sum(not w.done() for w in self._queue.waiters) if self._initialized else 0,
+            waiting=self._queue.waiting() if self._initialized else 0,
             min_size=self._minsize, max_size=self._maxsize,
             acquired=c.acquired, timeouts=c.timeouts, refused=c.refused,
             resets_done=c.resets_done, resets_skipped=c.resets_skipped, connects=c.connects,
@@ -523,15 +526,6 @@ class AcquireContext(_asyncpg_pool.PoolAcquireContext):
         lease, self.connection = self.connection, None
         if not lease._holder.try_release_of(lease):
             await self.pool.release(lease)
-
-
-class _Expired(Exception):
-    """A waiter's time is up."""
-
-
-def _give_up(waiter: Waiter) -> None:
-    if not waiter.done():
-        waiter.set_exception(_Expired())
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

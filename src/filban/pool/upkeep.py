@@ -5,16 +5,19 @@ The timers know the pool weakly, so that a pool that is forgotten can go.
 
 from __future__ import annotations
 
+import logging
 import weakref
 from typing import TYPE_CHECKING
 
 import asyncpg
 
-from filban.pool.leaks import report_leaks
+from filban.pool.leaks import report_deadlock, report_leaks
 
 if TYPE_CHECKING:
     from filban.pool.holder import Holder
     from filban.pool.pool import Pool
+
+logger = logging.getLogger("filban.pool")
 
 TICK_SECONDS = 1.0
 
@@ -26,10 +29,10 @@ def start(pool: Pool) -> None:
 
 
 def stop(pool: Pool) -> None:
-    for timer in (pool._tick_timer, pool._idle_timer):
+    for timer in (pool._tick_timer, pool._idle_timer, pool._expiry_timer):
         if timer is not None:
             timer.cancel()
-    pool._tick_timer = pool._idle_timer = None
+    pool._tick_timer = pool._idle_timer = pool._expiry_timer = None
 
 
 def _tick(reference: weakref.ref[Pool]) -> None:
@@ -38,6 +41,7 @@ def _tick(reference: weakref.ref[Pool]) -> None:
         return
     now = pool._loop.time()
     report_leaks(pool, now)
+    report_deadlock(pool)
     _replace_aged(pool, now)
     _keep_alive(pool, now)
     if pool._mode == "auto" and pool.judge.due and pool._errand is None:
@@ -55,17 +59,24 @@ class _Refresh:
     async def __call__(self, holder: Holder) -> None:
         pool = holder._pool
         try:
-            if pool.judge.due:
-                await pool.judge.refresh(holder._con)
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            if holder._con is not None:
-                holder._con.terminate()
-        except BaseException:
-            if holder._con is not None:
-                holder._con.terminate()
-            raise
+            await refresh(pool, holder)
         finally:
-            pool.take_back(holder)
+            pool.put_back(holder)
+
+
+async def refresh(pool: Pool, holder: Holder) -> None:
+    """Let the judge look at the catalogue; what breaks a connection there costs the connection."""
+    try:
+        if pool.judge.due:
+            await pool.judge.refresh(holder._con)
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        logger.warning("pool %s cannot read the catalogue, so it resets more: %s", pool.name, error)
+        if holder._con is not None:
+            holder._con.terminate()
+    except BaseException:
+        if holder._con is not None:
+            holder._con.terminate()
+        raise
 
 
 def _replace_aged(pool: Pool, now: float) -> None:
@@ -100,7 +111,28 @@ async def _probe(pool: Pool, holder: Holder) -> None:
     finally:
         if since is not None and holder.is_connected():
             holder.idle_since = pool._loop.time()
-        pool.take_back(holder)
+        pool.put_back(holder)
+
+
+def arm_expiry(pool: Pool, when: float) -> None:
+    """Wake when the first waiter's time is up. One timer a pool: one for each wait costs more than
+    the rest of the wait together."""
+    if pool._expiry_timer is not None:
+        pool._expiry_timer.cancel()
+    pool._wake_at = when
+    pool._expiry_timer = pool._loop.call_at(when, _expire, weakref.ref(pool))
+
+
+def _expire(reference: weakref.ref[Pool]) -> None:
+    pool = reference()
+    if pool is None:
+        return
+    pool._expiry_timer = None
+    pool._wake_at = float("inf")
+    # a millisecond: the loop's clock is coarser than its time()
+    following = pool._queue.expire(pool._loop.time() + 0.001)
+    if following < float("inf"):
+        arm_expiry(pool, following)
 
 
 def arm_idle(pool: Pool) -> None:

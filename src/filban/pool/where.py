@@ -11,7 +11,8 @@ import asyncpg
 _OURS = (str(Path(__file__).parent), str(Path(asyncpg.__file__).parent))
 # One frame costs about 50 ns; eight reach from a repository function to its request handler.
 DEPTH = 8
-_skipped: dict[CodeType, bool] = {}
+# By file name, whose hash is cached; that of a code object is computed anew at each look-up.
+_skipped: dict[str, bool] = {}
 
 Place = tuple[CodeType, int]
 
@@ -22,9 +23,10 @@ def capture(depth: int) -> tuple[Place, ...]:
     places: list[Place] = []
     while frame is not None:
         code = frame.f_code
-        skip = _skipped.get(code)
+        file = code.co_filename
+        skip = _skipped.get(file)
         if skip is None:
-            skip = _skipped[code] = code.co_filename.startswith(_OURS)
+            skip = _skipped[file] = file.startswith(_OURS)
         if not skip:
             places.append((code, frame.f_lineno))
             if len(places) >= depth:
