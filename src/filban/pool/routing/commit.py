@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from filban.errors import CommitUnknown
-from filban.pool.routing.failures import is_lost
+from filban.pool.routing.failures import DRIVER_ERRORS, is_lost
 from filban.pool.routing.rows import Position
 from filban.pool.routing.tokens import Token, end_of_record, parse_lsn
 
@@ -59,8 +59,9 @@ class RoutedConnection(asyncpg.Connection):
 
     @property
     def queries(self) -> int:
-        """How many queries this connection has sent so far."""
-        return int(self._protocol.queries_count)  # type: ignore[attr-defined]
+        """How many queries this connection has sent so far; -1 when it is closed."""
+        protocol = self._protocol  # type: ignore[attr-defined]
+        return -1 if protocol is None else int(protocol.queries_count)
 
     @property
     def on_standby(self) -> bool | None:
@@ -96,7 +97,7 @@ class RoutedConnection(asyncpg.Connection):
         except asyncpg.InFailedSQLTransactionError:
             # an error was swallowed in the block: the server rolls back, as it always does
             return await super().execute("COMMIT;", timeout=timeout)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DRIVER_ERRORS as error:
             if is_lost(error) or isinstance(error, TimeoutError):
                 raise self._unknown() from error
             raise

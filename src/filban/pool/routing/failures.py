@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import asyncpg
 
+# What asyncpg and the system raise when a statement or a connection fails.
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
 # 25006 read_only_sql_transaction; 57P01-57P03 admin_shutdown, crash_shutdown, cannot_connect_now.
 ROLE_CHANGED = frozenset({"25006", "57P01", "57P02", "57P03"})
 _SHUTDOWN = frozenset({"57P01", "57P02", "57P03"})
@@ -21,6 +28,9 @@ def is_lost(error: BaseException) -> bool:
     if _is_postgres(error):
         state = sqlstate(error)
         return state in _SHUTDOWN or state.startswith("08")
+    if isinstance(error, asyncpg.InternalClientError):
+        # asyncpg 0.32: "another operation is in progress" after a FATAL that came while it was idle
+        return True
     if isinstance(error, asyncpg.InterfaceError):
         # asyncpg has no class of its own for "the underlying connection is closed"
         return "closed" in str(error) or "connection was lost" in str(error)

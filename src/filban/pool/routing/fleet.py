@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from filban.errors import ConnectError, FilbanError, NoServer, PoolClosed
@@ -99,13 +100,24 @@ class Fleet:
         for address in wanted - self.nodes.keys():
             node = Node(address, self._target, self.policy, self, self._pool_factory, self._options)
             self.nodes[address] = node
-            self._tasks[address] = asyncio.create_task(watch(node, self), name=f"watch {address}")
+            task = asyncio.create_task(watch(node, self), name=f"filban: watch {address}")
+            task.add_done_callback(partial(self._watch_ended, node))
+            self._tasks[address] = task
         for address in self.nodes.keys() - wanted:
             self._tasks.pop(address).cancel()
             gone = self.nodes.pop(address)
             gone.put_out("no longer a member")
             gone.retire()
             self._elect()
+
+    def _watch_ended(self, node: Node, task: asyncio.Task[None]) -> None:
+        """It ends only by cancellation, or by a bug: then nothing old is believed about the server."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            node.put_out(f"no longer watched: {error!r}")
+            self._elect()
+            task.get_loop().call_exception_handler(
+                {"message": f"filban: the watch on {node} has ended", "exception": error}
+            )
 
     async def _refresh(self, seconds: float) -> None:
         while True:
@@ -165,6 +177,7 @@ class Fleet:
     def lost(self, node: Node, error: FilbanError) -> None:
         """It cannot be reached or does not answer."""
         node.failure = error
+        node.unreachable()
         if node.usable:
             node.put_out(str(error))
             node.cut()

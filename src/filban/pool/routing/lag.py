@@ -29,6 +29,7 @@ class PrimaryTrack:
     def __init__(self) -> None:
         self._times: list[float] = []  # the last moment at which it is known to have been there
         self._lsns: list[int] = []  # strictly growing
+        self._first = 0.0  # when we began to look
 
     @property
     def lsn(self) -> int | None:
@@ -42,6 +43,7 @@ class PrimaryTrack:
         if self._lsns and lsn == self._lsns[-1]:
             self._times[-1] = max(at, self._times[-1])
             return
+        self._first = self._first if self._lsns else at
         self._times.append(at)
         self._lsns.append(lsn)
         if len(self._lsns) > MOST_SAMPLES:
@@ -61,4 +63,4 @@ class PrimaryTrack:
             return Lag(0, 0.0)
         since = self.complete_at(replayed)
         # Behind for longer than we remember: at least that long.
-        return Lag(behind, now - (self._times[0] if since is None else since))
+        return Lag(behind, now - (self._first if since is None else since))

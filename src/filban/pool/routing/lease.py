@@ -7,12 +7,10 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
-import asyncpg
-
 from filban.errors import ConnectError, NoServer, PoolClosed
 from filban.pool.routing import session as _session
 from filban.pool.routing.commit import RoutedConnection
-from filban.pool.routing.failures import is_lost, is_suspicious, sqlstate
+from filban.pool.routing.failures import DRIVER_ERRORS, is_lost, is_suspicious, sqlstate
 from filban.pool.routing.fleet import Fleet
 from filban.pool.routing.node import Node
 
@@ -99,7 +97,7 @@ class Lease:
         try:
             pool = await node.pool()
             leased = await pool.acquire(timeout=max(0.0, deadline - time.monotonic()))
-        except (PoolClosed, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (PoolClosed, *DRIVER_ERRORS) as error:
             if isinstance(error, TimeoutError) or not self._passes(error, node, generation):
                 raise
             return None

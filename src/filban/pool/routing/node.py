@@ -105,6 +105,12 @@ class Node:
         for waiter in self.waiters:
             self._settle(waiter)
 
+    def unreachable(self) -> None:
+        """Whoever waits for an answer of it, and of it alone, need not wait longer."""
+        for waiter in self.waiters:
+            if waiter.lsn is None and not waiter.done.done():
+                waiter.done.set_result(self)
+
     def let_in(self) -> None:
         if self.out:
             self.out, self.in_since = "", time.monotonic()

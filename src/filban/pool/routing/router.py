@@ -19,7 +19,7 @@ from filban.errors import CommitUnknown, UsageError
 from filban.pg.dsn import parse
 from filban.pg.loader import OLDEST_MAJOR, Query
 from filban.pool.routing import session as _session
-from filban.pool.routing.failures import may_read_elsewhere, refused_write
+from filban.pool.routing.failures import DRIVER_ERRORS, may_read_elsewhere, refused_write
 from filban.pool.routing.fleet import Fleet, left
 from filban.pool.routing.lease import Lease
 from filban.pool.routing.node import Node, PoolFactory, Waiter
@@ -199,7 +199,7 @@ class Router:
         first = self._read(max_lag, after, timeout, None)
         try:
             return await call(first)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DRIVER_ERRORS as error:
             failed = first.node
             if refused_write(error) and first.on_standby:
                 # a function of the user's that writes; it has done nothing
@@ -251,7 +251,8 @@ class Router:
             async with asyncio.timeout(seconds):
                 await done
         position = node.position
-        if not done.done() or position is None or position.insert_lsn is None:
+        answered = node.asked_at >= pending.since
+        if not answered or position is None or position.insert_lsn is None:
             session.settle(pending, pending.unknown())
             return
         # With synchronous_commit=off the flushed position may precede the write.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 
-from filban.errors import ConnectError, FilbanError, RightsMissing
+from filban.errors import ConnectError, ConnectionLost, FilbanError, RightsMissing
 from filban.pg.connect import Limits, open_connection, statement_errors
 from filban.pg.loader import Query
 from filban.pool.routing.node import Node, limit_silence, probe
@@ -66,6 +66,9 @@ async def _follow(node: Node, connection: asyncpg.Connection, fleet: Fleet) -> N
     while True:
         node.wake.clear()
         position = await _look(node, connection, fleet)
+        if not fleet.admits(position):
+            # not even our own connection stays there; it is looked at again after a while
+            raise ConnectError(node.out, reason="role", hint="see pg_rewind")
         await _learn_history(node, connection, position, fleet)
         if node.awaited:
             await asyncio.sleep(pause)
@@ -109,6 +112,10 @@ async def _asked(node: Node, question: Awaitable[Answer]) -> Answer:
             f"{node.address} has not answered for {node.policy.probe_timeout:g} s",
             reason="unreachable",
             hint="it is frozen, overloaded or cut off",
+        ) from error
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise ConnectionLost(
+            f"the server went away while probing: {error}", hint="its log says why"
         ) from error
 
 
