@@ -50,7 +50,7 @@ def readable_by_all(folder: Path, source: Path) -> dict[str, str]:
     shutil.copytree(source / "tests", folder / "tests")
     packages = folder / "packages"
     packages.mkdir()
-    for module in ("asyncpg", "postgast", "google", "uvloop", "_postgresql.abi3.so", "typing_extensions.py"):
+    for module in ("asyncpg", "postgast", "google", "uvloop", "_postgresql.abi3.so"):
         place(module, packages)
     import filban
 
@@ -87,7 +87,9 @@ def main() -> int:
         folder.chmod(0o777)
         user = server_user().uid if os.geteuid() == 0 else None
         command = [interpreter(user), "-c", RUN, *sys.argv[1:]]
-        return subprocess.run(command, cwd=folder, env=environment, check=False, user=user).returncode
+        return subprocess.run(
+            command, cwd=folder, env=environment, check=False, user=user
+        ).returncode
 
 
 def interpreter(user: int | None) -> str:
@@ -102,7 +104,7 @@ def interpreter(user: int | None) -> str:
                 return python
         except OSError:
             continue
-    sys.exit(f"no Python {sys.version_info.major}.{sys.version_info.minor} that the servers' user may read")
+    sys.exit(f"the servers' user may read neither {own} nor {system}")
 
 
 if __name__ == "__main__":
