@@ -240,6 +240,15 @@ async def test_a_statement_with_a_plan_counts_once(run):
     assert "Index Scan" in plan.plan or "Seq Scan" in plan.plan
 
 
+async def test_execute_is_the_statement_that_was_prepared(run):
+    cluster, counted, _ = run
+    report = await read(cluster.data_dir / "log" / STDERR)
+    key = sql.fingerprint("SELECT id FROM item WHERE name = $1")
+    assert next(s for s in report.statements if s.fingerprint == key).calls == counted[key][0] == 3
+    prepare = sql.fingerprint("PREPARE by_name(text) AS SELECT id FROM item WHERE name = $1")
+    assert next(s for s in report.statements if s.fingerprint == prepare).calls == 1
+
+
 async def test_plans_inside_functions_are_no_calls(run):
     cluster, *_ = run
     report = await read(cluster.data_dir / "log" / STDERR)

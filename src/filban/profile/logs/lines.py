@@ -23,7 +23,9 @@ _STARTS = r"^(?:duration: |statement: |execute )"
 
 # SQL-level EXECUTE: the line's DETAIL is "prepare: PREPARE name (types) AS statement".
 _EXECUTE = r"(?i)^\s*EXECUTE\b"
-_PREPARED = r'(?is)^[^:]{3,20}: PREPARE\s+(?:"(?:[^"]|"")+"|\S+?)\s*(?:\([^)]*\))?\s+AS\s+(.*)$'
+_PREPARE = r'PREPARE\s+(?:"(?:[^"]|"")+"|\S+?)\s*(?:\((?:[^()]|\([^()]*\))*\))?\s+AS\s+(.*)$'
+_PREPARED = rf"(?is)^[^:]{{3,20}}: {_PREPARE}"
+_PREPARE_PLAN = re.compile(rf"(?is)^\s*{_PREPARE}")
 
 _QUERY_TEXT = re.compile(
     r"\A\s*Query Text: (?P<text>.*?)\n(?:Query Parameters: .*?\n)?(?P<plan>[^\n]*  \(cost=.*)\Z",
@@ -112,6 +114,12 @@ def _of_prepared(lines: pl.DataFrame) -> pl.DataFrame:
 
 def plan_parts(text: str) -> tuple[str, str]:
     """(statement, plan) of an auto_explain line in any of its formats; the statement may be ""."""
+    statement, plan = _statement_and_plan(text)
+    prepared = _PREPARE_PLAN.match(statement)
+    return (prepared[1] if prepared else statement), plan
+
+
+def _statement_and_plan(text: str) -> tuple[str, str]:
     match = _QUERY_TEXT.match(text)
     if match:
         return match["text"], match["plan"]

@@ -42,7 +42,7 @@ class Pairing:
         if kinds & {*_TEXTS, "bare"}:
             lines = self._join_durations(lines, errors)
         own_plans = (pl.col("kind") == "plan") & ~pl.col("nested")
-        if kinds & {"execute", "executing"}:
+        if kinds & {"execute", "executing", "plan"}:
             self._executed, lines = _drop_plans_of_executions(lines, self._executed, own_plans)
         if "plan" in kinds:
             lines = self._drop_plans_of_statements(lines, own_plans)
