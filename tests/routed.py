@@ -28,7 +28,7 @@ async def routed(
     *clusters: Cluster, user: str = "postgres", **kwargs: Any
 ) -> AsyncIterator[Router]:
     """A router that has seen all of them."""
-    kwargs = {"policy": PATIENT, "max_size": 4, "pool_factory": asyncpg.create_pool, **kwargs}
+    kwargs = {"policy": PATIENT, "max_size": 4, **kwargs}
     async with connect(dsn_of(*clusters, user=user), **kwargs) as router:
         await eventually(lambda: all(server.role != "unknown" for server in router.servers()))
         yield router

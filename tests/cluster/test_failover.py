@@ -419,9 +419,7 @@ async def test_a_frozen_first_host_does_not_hold_up_the_others(duo: Duo):
 @contextlib.asynccontextmanager
 async def routed_now(*clusters: Cluster):
 
-    opened = connect(
-        dsn_of(*clusters), policy=IMPATIENT, pool_factory=asyncpg.create_pool, max_size=2
-    )
+    opened = connect(dsn_of(*clusters), policy=IMPATIENT, max_size=2)
     async with opened as router:
         yield router
 

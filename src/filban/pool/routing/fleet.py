@@ -13,7 +13,7 @@ from filban.errors import ConnectError, FilbanError, NoServer, PoolClosed
 from filban.pg.dsn import Address, Target
 from filban.pool.routing.balance import pick
 from filban.pool.routing.lag import Lag, PrimaryTrack
-from filban.pool.routing.node import Node, PoolFactory, Waiter
+from filban.pool.routing.node import Node, Waiter
 from filban.pool.routing.policy import Policy
 from filban.pool.routing.roles import Generations, primary_of
 from filban.pool.routing.rows import Position
@@ -30,7 +30,6 @@ class Fleet:
         topology: Topology,
         target: Target,
         policy: Policy,
-        pool_factory: PoolFactory,
         options: Mapping[str, Any],
     ) -> None:
         self.policy = policy
@@ -41,7 +40,6 @@ class Fleet:
         self.closed = False
         self._topology = topology
         self._target = target
-        self._pool_factory = pool_factory
         self._options = options
         self._track = PrimaryTrack()
         self._tracked: tuple[Node, int | None] | None = None
@@ -67,13 +65,16 @@ class Fleet:
                 hint="see what each of them says",
             )
 
-    async def close(self) -> None:
+    async def close(self, timeout: float | None = None) -> None:
+        """Raises LeasesHeld after `timeout` seconds."""
         self.closed = True
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        await asyncio.gather(*(node.close() for node in self.nodes.values()))
         self._tell()
+        try:
+            await asyncio.gather(*(node.close(timeout) for node in self.nodes.values()))
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def terminate(self) -> None:
         """Cut everything at once."""
@@ -98,7 +99,7 @@ class Fleet:
         """Watch these addresses, and no others."""
         wanted = set(addresses)
         for address in wanted - self.nodes.keys():
-            node = Node(address, self._target, self.policy, self, self._pool_factory, self._options)
+            node = Node(address, self._target, self.policy, self, self._options)
             self.nodes[address] = node
             task = asyncio.create_task(watch(node, self), name=f"filban: watch {address}")
             task.add_done_callback(partial(self._watch_ended, node))
@@ -111,7 +112,7 @@ class Fleet:
             self._elect()
 
     def _watch_ended(self, node: Node, task: asyncio.Task[None]) -> None:
-        """It ends only by cancellation, or by a bug: then nothing old is believed about the server."""
+        """It ends by cancellation, or by a bug: then nothing old is believed about the server."""
         if not task.cancelled() and (error := task.exception()) is not None:
             node.put_out(f"no longer watched: {error!r}")
             self._elect()

@@ -56,7 +56,8 @@ class Lease:
     async def __aenter__(self) -> Any:
         deadline = time.monotonic() + self._timeout
         self.node, self._pool, self._leased = await self._acquire(deadline)
-        raw: RoutedConnection = self._leased._con  # noqa: SLF001 - as asyncpg's proxy names it
+        # not `_con`: the pool takes a session whose raw connection was asked for as changed
+        raw: RoutedConnection = self._leased._c
         raw.written, raw.xid, raw.ask_xid = None, None, self._fate
         self._raw, self._queries = raw, raw.queries
         return self._leased
@@ -125,7 +126,7 @@ class Lease:
     def _fits(self, node: Node, leased: Any) -> bool:
         if not self._writes:
             return True
-        if leased._con.on_standby:  # noqa: SLF001
+        if leased._c.on_standby:
             node.suspect(NoServer(f"{node} is a standby now"))
             return False
         return node is self._fleet.primary

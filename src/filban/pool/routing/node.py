@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from filban.errors import ConnectError, FilbanError, RightsMissing
 from filban.pg.connect import connect_errors
 from filban.pg.dsn import Address, Target
 from filban.pg.loader import Query
+from filban.pool.pool import Pool, create_pool
 from filban.pool.routing.balance import Load, share_after
 from filban.pool.routing.commit import LONGEST_NAME, RoutedConnection
 from filban.pool.routing.policy import Policy
@@ -26,7 +27,6 @@ _PACKAGE = "filban.pool.routing"
 # How much one probe moves the mean latency: the last eight count for two thirds.
 _LATENCY_WEIGHT = 0.125
 _DEFAULT_NAME = "filban"
-PoolFactory = Callable[..., Awaitable[Any]]
 
 
 class Listener(Protocol):
@@ -61,7 +61,6 @@ class Node:
     target: Target
     policy: Policy
     listener: Listener
-    pool_factory: PoolFactory
     options: Mapping[str, Any]
     position: Position | None = None
     asked_at: float = 0.0
@@ -74,7 +73,7 @@ class Node:
     failure: FilbanError | None = None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     waiters: list[Waiter] = field(default_factory=list)
-    _pool: Any = None
+    _pool: Pool | None = None
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __str__(self) -> str:
@@ -153,12 +152,12 @@ class Node:
 
     # Connections
 
-    async def pool(self) -> Any:
+    async def pool(self) -> Pool:
         """Its pool, made when it is first asked for. Raises ConnectError with `min_size` > 0."""
         async with self._opening:
             if self._pool is None:
-                options = {"min_size": 0, **self.options}
-                self._pool = await self.pool_factory(
+                options = {"min_size": 0, "name": str(self.address), **self.options}
+                self._pool = await create_pool(
                     connect=self._connect, connection_class=RoutedConnection, **options
                 )
             return self._pool
@@ -176,10 +175,11 @@ class Node:
         if old is not None:
             old.terminate()
 
-    async def close(self) -> None:
-        old, self._pool = self._pool, None
-        if old is not None:
-            await old.close()
+    async def close(self, timeout: float | None) -> None:
+        """Wait for the leases, as `Pool.close`. A server that turns out to be frozen meanwhile is
+        cut, by its watch."""
+        if self._pool is not None:
+            await self._pool.close(timeout)
 
     async def _connect(
         self, *_: Any, loop: Any = None, server_settings: Any = None, **kwargs: Any
@@ -250,7 +250,7 @@ def limit_silence(connection: asyncpg.Connection, seconds: float) -> None:
     """TCP_USER_TIMEOUT: data that nobody acknowledges ends the connection after `seconds`, not
     after the kernel's 15 minutes, as when the host has lost its power or its network."""
     # asyncpg offers no other way to its socket
-    transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001
+    transport = connection._transport  # type: ignore[attr-defined]
     raw = transport.get_extra_info("socket")
     if raw is None or raw.family == socket.AF_UNIX or not hasattr(socket, "TCP_USER_TIMEOUT"):
         return

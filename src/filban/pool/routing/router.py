@@ -22,7 +22,7 @@ from filban.pool.routing import session as _session
 from filban.pool.routing.failures import DRIVER_ERRORS, may_read_elsewhere, refused_write
 from filban.pool.routing.fleet import Fleet, left
 from filban.pool.routing.lease import Lease
-from filban.pool.routing.node import Node, PoolFactory, Waiter
+from filban.pool.routing.node import Node, Waiter
 from filban.pool.routing.policy import Policy
 from filban.pool.routing.tokens import Standing, Token, end_of_record
 from filban.pool.routing.topology import Patroni, Static, Topology
@@ -53,14 +53,8 @@ class Router:
     otherwise: `after=None` does not care, `after=token` brings another one.
     """
 
-    def __init__(
-        self,
-        topology: Topology,
-        fleet: Fleet,
-        policy: Policy,
-    ) -> None:
+    def __init__(self, fleet: Fleet, policy: Policy) -> None:
         self.policy = policy
-        self._topology = topology
         self._fleet = fleet
 
     # Life
@@ -88,9 +82,12 @@ class Router:
             raise
         return self
 
-    async def close(self) -> None:
-        """Wait for the leases that are out, and close all connections."""
-        await self._fleet.close()
+    async def close(self, timeout: float | None = None) -> None:
+        """Wait for the leases that are out, and close all connections.
+
+        Raises LeasesHeld after `timeout` seconds, when all have been terminated.
+        """
+        await self._fleet.close(timeout)
 
     def terminate(self) -> None:
         """Cut all connections at once."""
@@ -320,7 +317,6 @@ def connect(
     *,
     patroni: Sequence[str] | Patroni = (),
     policy: Policy | None = None,
-    pool_factory: PoolFactory | None = None,
     **pool_options: Any,
 ) -> Router:
     """A Router over the hosts of `dsn`, or over the members that Patroni's REST APIs name.
@@ -337,11 +333,4 @@ def connect(
     topology: Topology = Static(target.addresses)
     if patroni:
         topology = patroni if isinstance(patroni, Patroni) else Patroni(tuple(patroni))
-    factory = pool_factory or _default_factory()
-    return Router(topology, Fleet(topology, target, chosen, factory, pool_options), chosen)
-
-
-def _default_factory() -> PoolFactory:
-    from filban.pool import create_pool
-
-    return create_pool
+    return Router(Fleet(topology, target, chosen, pool_options), chosen)
