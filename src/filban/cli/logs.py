@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -102,7 +103,10 @@ def logs(
     CloudNativePG and Docker. Lines that cannot be read are counted and shown. JSON has every
     statement, the terminal the first ones.
     """
-    from filban.profile import logs as feature  # polars: not for every command
+    # More threads than one cost CPU and memory and save little: pieces are small. Before polars
+    # comes, which is not for every command.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    from filban.profile import logs as feature
     from filban.render import logs as terminal
     from filban.render import logs_html as html
 

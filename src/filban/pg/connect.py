@@ -51,6 +51,7 @@ class Limits:
             "DateStyle": "ISO",
             "IntervalStyle": "iso_8601",
             "extra_float_digits": "1",
+            "jit": "off",  # compiling a catalogue read takes longer than running it
         }
 
 
