@@ -86,9 +86,10 @@ def _indented(console: Console, text: str, *, style: str = "", by: int = 2) -> N
 def _section(console: Console, section: Section) -> None:
     if section.title:
         console.print(Text(clean(section.title), style="bold"))
-    width = max((len(label) for label, _ in section.facts), default=0)
+    pairs = Table.grid(padding=(0, 2))
     for label, value in section.facts:
-        console.print(Text.assemble((f"  {label:<{width}}  ", "dim"), clean(value)))
+        pairs.add_row(Text(clean(label), style="dim"), Text(clean(value)))
+    console.print(Padding(pairs, (0, 0, 0, 2), expand=False))
     for label, content in section.tables:
         table = Table(title=label, title_justify="left", box=None, pad_edge=False, padding=(0, 2))
         for column in content.columns:
