@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from filban import __version__
-from filban.cli import check, demo
+from filban.cli import check, demo, logs
 from filban.cli.common import fail, quiet_pipe
 from filban.errors import FilbanError, Interrupted
 
@@ -41,6 +41,7 @@ def _root(
 
 check.register(app)
 demo.register(app)
+logs.register(app)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -140,7 +140,7 @@ def _events(raw: pl.DataFrame) -> pl.DataFrame:
     return conform(
         raw.with_columns(
             times(raw["log_time"]).alias("time"),
-            pl.col("connection_from").str.replace(r":\d+$", "").alias("host"),
+            pl.col("connection_from").alias("host"),
             known("user"), known("db"), known("app"),
         )
     )  # fmt: skip

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import polars as pl
 
 # One row per event. `time` is the log's own clock (log_timezone), without a zone; `level` is
-# PostgreSQL's English word, whatever lc_messages was; [unknown] and empty are null.
+# PostgreSQL's English word, whatever lc_messages was; [unknown] and empty are null. `host` may have
+# its port, as in csvlog (host:port) or %r (host(port)).
 SCHEMA: dict[str, pl.DataType] = {
     "time": pl.Datetime("ms"),
     "pid": pl.Int64(),
@@ -82,7 +83,7 @@ def times(texts: pl.Series) -> pl.Series:
 def known(column: str) -> pl.Expr:
     """Empty and `[unknown]` (a session before it has authenticated) as null."""
     text = pl.col(column)
-    return pl.when(text.is_in(["", "[unknown]"])).then(None).otherwise(text).alias(column)
+    return pl.when((text != "[unknown]") & (text != "")).then(text).alias(column)
 
 
 def conform(events: pl.DataFrame) -> pl.DataFrame:

@@ -87,7 +87,6 @@ class JsonLog:
         return conform(
             raw.with_columns(
                 times(raw["log_time"]).alias("time"), known("user"), known("db"), known("app"),
-                pl.col("host").str.replace(r":\d+$", ""),
             )
         )  # fmt: skip
 

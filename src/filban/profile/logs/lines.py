@@ -11,15 +11,16 @@ import polars as pl
 from filban.profile.logs.frame import Unread
 from filban.profile.logs.words import FOREIGN_START, LANGUAGES, rewrites
 
-# What log_min_duration_statement, log_duration, log_statement and auto_explain write.
-_LINE = (
-    r"^(?:duration: (?P<ms>[0-9]+\.[0-9]+) ms"
+# What log_min_duration_statement, log_duration and auto_explain write …
+_DURATION = (
+    r"^duration: (?P<ms>[0-9]+\.[0-9]+) ms"
     r"(?: {1,2}(?P<kind>statement|parse|bind|execute fetch from|execute|plan"
-    r"|fastpath function call)(?: (?P<name>[^:\n]*))?:\s(?P<text>(?s:.*)))?"
-    r"|(?P<logged>statement|execute fetch from|execute)(?: (?P<logged_name>[^:\n]*))?: "
-    r"(?P<logged_text>(?s:.*)))$"
+    r"|fastpath function call)(?: [^:\n]*)?:\s(?P<text>(?s:.*)))?$"
 )
-_STARTS = r"^(?:duration: |statement: |execute )"
+# … and log_statement.
+_LOGGED = r"^(?P<kind>statement|execute fetch from|execute)(?: [^:\n]*)?: (?P<text>(?s:.*))$"
+_KINDS = {"execute fetch from": "fetch", "fastpath function call": "fastpath"}
+_LOGGED_KINDS = {"execute fetch from": "fetch", "execute": "executing", "statement": "logged"}
 
 # SQL-level EXECUTE: the line's DETAIL is "prepare: PREPARE name (types) AS statement".
 _EXECUTE = r"(?i)^\s*EXECUTE\b"
@@ -61,43 +62,42 @@ def split(events: pl.DataFrame, unread: Unread) -> tuple[pl.DataFrame, pl.DataFr
     `executing` (a text without a duration, of a simple query or a prepared statement).
     A duration that says something else is a half line: counted as unread.
     """
-    events = in_english(events)
-    starts = events["message"].str.contains(_STARTS) & (events["level"] == "LOG")
-    starts = starts.fill_null(value=False)
-    others = events.filter(~starts)
-    lines = events.filter(starts)
-    parsed = lines["message"].str.extract_groups(_LINE).struct.unnest()
-    lines = pl.concat([lines.drop("message"), parsed], how="horizontal")
-    half = lines["ms"].is_null() & lines["logged"].is_null()
+    is_log = events["level"] == "LOG"
+    timed = is_log & events["message"].str.starts_with("duration: ")
+    others = events.filter(~timed)
+    english = in_english(others)
+    if english is not others:
+        events = pl.concat([events.filter(timed), english]).sort("order")
+        is_log = events["level"] == "LOG"
+        timed = is_log & events["message"].str.starts_with("duration: ")
+        others = events.filter(~timed)
+    durations = _durations(events.filter(timed), unread)
+    logged = (others["level"] == "LOG") & others["message"].str.contains(_LOGGED)
+    if not logged.any():
+        return _of_prepared(durations), others
+    texts = _groups(others.filter(logged), _LOGGED).with_columns(
+        pl.col("kind").replace(_LOGGED_KINDS), pl.lit(None, pl.Float64).alias("ms")
+    )
+    lines = pl.concat([durations, texts.select(durations.columns)]).sort("order")
+    return _of_prepared(lines), others.filter(~logged)
+
+
+def _durations(events: pl.DataFrame, unread: Unread) -> pl.DataFrame:
+    lines = _groups(events, _DURATION)
+    half = lines["ms"].is_null()
     if half.any():
-        for message in events.filter(starts).filter(half)["message"]:
+        for message in events.filter(half)["message"]:
             unread.add(message)
         lines = lines.filter(~half)
-    return _typed(lines), others
-
-
-def _typed(lines: pl.DataFrame) -> pl.DataFrame:
-    kind = (
-        pl.when(pl.col("kind").is_not_null())
-        .then(
-            pl.col("kind").replace(
-                {"execute fetch from": "fetch", "fastpath function call": "fastpath"}
-            )
-        )
-        .when(pl.col("logged") == "execute fetch from")
-        .then(pl.lit("fetch"))
-        .when(pl.col("logged") == "execute")
-        .then(pl.lit("executing"))
-        .when(pl.col("logged").is_not_null())
-        .then(pl.lit("logged"))
-        .otherwise(pl.lit("bare"))
+    return lines.with_columns(
+        pl.col("ms").cast(pl.Float64), pl.col("kind").replace(_KINDS).fill_null("bare")
     )
-    lines = lines.with_columns(
-        pl.col("ms").cast(pl.Float64),
-        kind.alias("kind"),
-        pl.coalesce("text", "logged_text").alias("text"),
-    ).drop("logged", "name", "logged_name", "logged_text")
-    return _of_prepared(lines)
+
+
+def _groups(events: pl.DataFrame, pattern: str) -> pl.DataFrame:
+    """The named groups in place of the message."""
+    groups = events["message"].str.extract_groups(pattern).struct.unnest()
+    return pl.concat([events.drop("message"), groups], how="horizontal")
 
 
 def _of_prepared(lines: pl.DataFrame) -> pl.DataFrame:

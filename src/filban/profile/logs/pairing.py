@@ -18,7 +18,7 @@ HELD = 20_000  # rows that wait for the rest of their execution, over all proces
 _SLACK_MS = 2.0
 _LONG_BEFORE = 1 << 40  # in `order`: before all of a batch
 
-_KEPT = ("order", "time", "pid", "user", "db", "app", "host", "query_id", "kind", "ms", "text",
+_KEPT = ("order", "time", "pid", "user", "db", "app", "query_id", "kind", "ms", "text",
          "detail", "key", "nested")  # fmt: skip
 # Texts of log_statement: of a simple query, of a prepared statement.
 _TEXTS = ("logged", "executing")

@@ -108,7 +108,8 @@ class SessionLog:
 def _merged(events: pl.DataFrame, pattern: str, names: tuple[str, ...]) -> pl.DataFrame:
     """What the message says of `names`, else the event's own columns."""
     said = events["message"].str.extract_groups(pattern).struct.unnest()
-    return events.select(_BY).with_columns(
+    own = events.select(_BY).with_columns(pl.col("host").str.replace(r":\d+$|\(\d*\)$", ""))
+    return own.with_columns(
         pl.coalesce(pl.when(said[name] != "").then(said[name]), pl.col(name)).alias(name)
         for name in names
     )

@@ -115,7 +115,5 @@ def _events(events: pl.DataFrame) -> pl.DataFrame:
     if "code" in columns:
         sqlstate = pl.coalesce("sqlstate", "code") if "sqlstate" in columns else pl.col("code")
         events = events.with_columns(sqlstate.alias("sqlstate"))
-    if "host" in columns:
-        events = events.with_columns(pl.col("host").str.replace(r"\(\d*\)$", ""))
     named = [name for name in ("user", "db", "app", "host") if name in columns]
     return conform(events.with_columns(known(name) for name in named))
