@@ -107,6 +107,9 @@ ACTIONS = {
     "by default": "INSERT INTO evil.by_default (a) VALUES (1);",
 }
 
+# Of these the only trace is what currval() and lastval() answer.
+SEQUENCE_ACTIONS = frozenset({"sequence", "insert"})
+
 WORLD = """
 CREATE SCHEMA evil;
 GRANT ALL ON SCHEMA evil TO PUBLIC;

@@ -17,8 +17,8 @@ from typing import Any
 import asyncpg
 
 # The order matters: first the login role (which ends SET ROLE as well), then its settings
-# (search_path, timeouts), then the rest under both. Everything runs in one implicit transaction. DISCARD PLANS because a
-# generic plan that was made under `SET enable_… = off` outlives the setting.
+# (search_path, timeouts), then the rest under both. Everything runs in one implicit transaction.
+# DISCARD PLANS because a generic plan made under `SET enable_… = off` outlives the setting.
 _RESET = """\
 SET SESSION AUTHORIZATION DEFAULT;
 RESET ALL;

@@ -153,6 +153,9 @@ class _Found:
             self.write(node)
 
     def truncate(self, node: Fields) -> None:
+        if node.get("behavior") == "DROP_CASCADE":
+            # To tables that the text does not name.
+            self.reasons.append("TRUNCATE … CASCADE")
         for item in node.get("relations", ()):
             self.write({"relation": item["RangeVar"]})
 

@@ -71,10 +71,6 @@ edges (user_kind, user_id, used_kind, used_id) AS (
     FROM pg_catalog.pg_constraint c
     WHERE c.contype = 'f' AND (c.confupdtype IN ('c', 'n', 'd') OR c.confdeltype IN ('c', 'n', 'd'))
     UNION ALL
-    -- TRUNCATE … CASCADE does so whatever the constraint says.
-    SELECT 'w', c.confrelid, 'w', c.conrelid
-    FROM pg_catalog.pg_constraint c WHERE c.contype = 'f'
-    UNION ALL
     SELECT k.user_kind, i.inhparent, k.user_kind, i.inhrelid
     FROM pg_catalog.pg_inherits i, (VALUES ('r'), ('w')) k (user_kind)
     UNION ALL
