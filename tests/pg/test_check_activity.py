@@ -104,7 +104,8 @@ async def test_idle_in_transaction(every_db):
         [found] = await find(every_db.dsn, CHECKS, "connection.idle_in_transaction", **limits)
         assert (found.subject, found.severity) == (f"pid {pid}", Severity.warning)
         assert "CREATE TABLE t" in found.why
-        assert not await find(every_db.dsn, CHECKS, "connection.idle_in_transaction")
+        later = {"idle_in_transaction_info_seconds": 600.0}
+        assert not await find(every_db.dsn, CHECKS, "connection.idle_in_transaction", **later)
         assert not await find(
             every_db.dsn, CHECKS, "transaction.long", long_transaction_seconds=0.0
         )
@@ -236,7 +237,7 @@ async def test_blocked_sessions_as_a_tree_with_its_root(every_db):
         assert len(tree) == 5
         assert "idle in transaction" in tree[0]
         assert "row of public.t" in found.why
-        assert not await find(db.dsn, CHECKS, "lock.blocked")  # not for five seconds yet
+        assert not await find(db.dsn, CHECKS, "lock.blocked", blocked_warning_seconds=600.0)
         await apply(db.cluster, db.dsn, found.fix)
         await tasks[0]
         await middle.execute("COMMIT")

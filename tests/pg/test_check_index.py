@@ -603,7 +603,7 @@ async def bloated(db, key: str = "int") -> None:
     await db.execute("ANALYZE t")
 
 
-BLOAT = {"index_bloat_minimum_wasted_bytes": 100_000.0, "index_bloat_warning_percent": 30.0}
+BLOAT = {"index_bloat_info_wasted_bytes": 100_000.0, "index_bloat_minimum_percent": 30.0}
 
 
 @pytest.mark.parametrize("key", ["int", "text", "char(8)", "numeric"])

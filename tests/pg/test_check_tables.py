@@ -122,7 +122,7 @@ async def test_a_bloated_table(every_db):
         f"CREATE TABLE t (id int, body text) {OFF};"
         "INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series(1, 20000) g"
     )
-    limits = {"bloat_minimum_wasted_bytes": 1024.0**2}
+    limits = {"bloat_warning_wasted_bytes": 1024.0**2}
     await every_db.execute("VACUUM ANALYZE t")
     assert await verdicts(every_db.dsn, CHECKS, **limits) == set()
     await every_db.execute("DELETE FROM t WHERE id % 10 <> 0")
@@ -140,7 +140,7 @@ async def test_a_low_fillfactor_is_not_bloat(db):
         "CREATE TABLE t (id int, body text) WITH (fillfactor = 30);"
         "INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series(1, 20000) g; ANALYZE t"
     )
-    assert not await find(db.dsn, CHECKS, "bloat.table", bloat_minimum_wasted_bytes=1024.0**2)
+    assert not await find(db.dsn, CHECKS, "bloat.table", bloat_warning_wasted_bytes=1024.0**2)
 
 
 async def test_a_cache_that_is_too_small_for_its_work(majors):
@@ -196,7 +196,7 @@ async def test_a_role_without_rights_is_told_what_is_hidden(db, plain_dsn):
     await db.execute("VACUUM ANALYZE t")
     await db.execute("SELECT pg_stat_reset_single_table_counters('t'::regclass)")
     await settled(db, "t", "last_analyze IS NULL")
-    findings, hidden = await run(plain_dsn, CHECKS, bloat_minimum_wasted_bytes=1.0)
+    findings, hidden = await run(plain_dsn, CHECKS, bloat_warning_wasted_bytes=1.0)
     assert findings == []
     assert "whether the planner knows 1 table" in {h.what for h in hidden}
     assert any(h.what.startswith("the bloat of ") for h in hidden)

@@ -222,9 +222,22 @@ def test_the_edges_of_bloat(extra, found):
     needed = bloat.needed_bytes(SPACE)
     assert needed is not None
     limits = IndexBloatThresholds(
-        index_bloat_minimum_wasted_bytes=needed, index_bloat_warning_percent=0
+        index_bloat_info_wasted_bytes=needed, index_bloat_minimum_percent=0
     )
     space = replace(SPACE, size_bytes=2 * needed + extra)
     assert len(list(bloat.findings([space], limits))) == found
-    half = IndexBloatThresholds(index_bloat_minimum_wasted_bytes=0, index_bloat_warning_percent=50)
+    half = IndexBloatThresholds(index_bloat_info_wasted_bytes=0, index_bloat_minimum_percent=50)
     assert len(list(bloat.findings([space], half))) == found
+
+
+@pytest.mark.parametrize(("extra", "severity"), [(-1, Severity.info), (0, Severity.warning)])
+def test_little_bloat_is_worth_knowing_only(extra, severity):
+    needed = bloat.needed_bytes(SPACE)
+    assert needed is not None
+    limits = IndexBloatThresholds(
+        index_bloat_info_wasted_bytes=1,
+        index_bloat_warning_wasted_bytes=needed,
+        index_bloat_minimum_percent=0,
+    )
+    [found] = bloat.findings([replace(SPACE, size_bytes=2 * needed + extra)], limits)
+    assert found.severity == severity

@@ -35,7 +35,7 @@ async def connections(session: Session, limits: ConnectionThresholds) -> Outcome
 async def transactions(session: Session, limits: rules.TransactionThresholds) -> Outcome:
     """connection.idle_in_transaction and transaction.long."""
     found = await session.rows(
-        Query(_PACKAGE, "transactions"), Transaction, float(limits.long_transaction_seconds)
+        Query(_PACKAGE, "transactions"), Transaction, float(limits.shortest_at_work())
     )
     holders = await session.rows(Query(_PACKAGE, "horizon"), HorizonHolder)
     return Outcome(

@@ -19,11 +19,11 @@ from filban.units import count, duration
 
 @dataclass(frozen=True, slots=True)
 class LockThresholds:
-    """Sources: the server itself reports a wait after deadlock_timeout (1 s), five times that is
-    not a moment's queue any more; critical: pgEdge's alert rule for lock waits, 60 s, by when the
-    usual request timeouts of a service (nginx: 60 s) have fired."""
+    """Sources: the server itself looks into a wait after deadlock_timeout, 1 s by default;
+    critical: pgEdge's alert rule for lock waits, 60 s, by when the usual request timeouts of a
+    service (nginx: 60 s) have fired."""
 
-    blocked_warning_seconds: float = 5.0
+    blocked_warning_seconds: float = 1.0
     blocked_critical_seconds: float = 60.0
 
 

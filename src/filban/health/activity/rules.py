@@ -22,15 +22,54 @@ MAINTENANCE_PROGRAMS = frozenset(
 @dataclass(frozen=True, slots=True)
 class TransactionThresholds:
     """Sources: idle in transaction, warning: pgEdge's alert rules, critical: pganalyze; active
-    transactions: pganalyze. Horizon: a twentieth of autovacuum_freeze_max_age (200 million by
-    default), and all of it, from where on anti-wraparound vacuums run in vain."""
+    transactions: pganalyze. Info tells what a person looks for while something stands still: a
+    service's transaction leaves its client no 5 s to think (filban's own), and PgHero lists what
+    runs for 60 s. Horizon: a twentieth of autovacuum_freeze_max_age (200 million by default), and
+    all of it, from where on anti-wraparound vacuums run in vain."""
 
+    idle_in_transaction_info_seconds: float = 5.0
     idle_in_transaction_seconds: float = 300.0
     idle_in_transaction_critical_seconds: float = 3600.0
+    long_transaction_info_seconds: float = 60.0
     long_transaction_seconds: float = 1800.0
     long_transaction_critical_seconds: float = 3600.0
     horizon_warning_xids: float = 10_000_000
     horizon_critical_xids: float = 200_000_000
+
+    def idle(self, seconds: float) -> Severity | None:
+        """How bad it is to be idle in a transaction for so long."""
+        return tier(
+            seconds,
+            self.idle_in_transaction_info_seconds,
+            self.idle_in_transaction_seconds,
+            self.idle_in_transaction_critical_seconds,
+        )
+
+    def at_work(self, seconds: float) -> Severity | None:
+        """How bad it is that a transaction at work is open for so long."""
+        return tier(
+            seconds,
+            self.long_transaction_info_seconds,
+            self.long_transaction_seconds,
+            self.long_transaction_critical_seconds,
+        )
+
+    def shortest_at_work(self) -> float:
+        """Transactions that are open for less than so many seconds are no finding."""
+        return min(
+            self.long_transaction_info_seconds,
+            self.long_transaction_seconds,
+            self.long_transaction_critical_seconds,
+        )
+
+
+def tier(value: float, info: float, warning: float, critical: float) -> Severity | None:
+    """The worst severity whose threshold is reached, in whatever order they were set."""
+    if value >= critical:
+        return Severity.critical
+    if value >= warning:
+        return Severity.warning
+    return Severity.info if value >= info else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +88,12 @@ def idle_in_transaction(
     for tx in transactions:
         if not (tx.state or "").startswith("idle in transaction") or tx.state_seconds is None:
             continue
-        if tx.state_seconds < limits.idle_in_transaction_seconds:
+        severity = limits.idle(tx.state_seconds)
+        if severity is None:
             continue
-        critical = tx.state_seconds >= limits.idle_in_transaction_critical_seconds
         yield Finding(
             code="connection.idle_in_transaction",
-            severity=Severity.critical if critical else Severity.warning,
+            severity=severity,
             subject=f"pid {tx.pid}",
             title=f"Idle in its transaction for {duration(tx.state_seconds)}",
             why=f"{_who(tx)} has left a transaction open: it keeps its locks, and vacuum must keep "
@@ -71,11 +110,12 @@ def long_transaction(
     for tx in transactions:
         if (tx.state or "").startswith("idle in transaction"):
             continue
-        if tx.transaction_seconds < limits.long_transaction_seconds:
+        severity = limits.at_work(tx.transaction_seconds)
+        if severity is None:
             continue
         yield Finding(
             code="transaction.long",
-            severity=_long_severity(tx, limits),
+            severity=Severity.info if tx.application in MAINTENANCE_PROGRAMS else severity,
             subject=f"pid {tx.pid}",
             title=f"A transaction has been open for {duration(tx.transaction_seconds)}",
             why=f"{_who(tx)} keeps its locks, and vacuum must keep every row that died since it "
@@ -83,13 +123,6 @@ def long_transaction(
             evidence=_evidence(tx),
             fix=_end(tx, "Its work since BEGIN is lost. A backup or a migration may be meant."),
         )
-
-
-def _long_severity(tx: Transaction, limits: TransactionThresholds) -> Severity:
-    if tx.application in MAINTENANCE_PROGRAMS:
-        return Severity.info
-    critical = tx.transaction_seconds >= limits.long_transaction_critical_seconds
-    return Severity.critical if critical else Severity.warning
 
 
 def held_horizon(

@@ -37,8 +37,7 @@ async def bloat(session: Session, limits: rules.BloatThresholds) -> Outcome:
     """bloat.table"""
     if session.server.in_recovery:
         return Outcome()
-    smallest = int(limits.bloat_minimum_wasted_bytes)
-    spaces = await session.rows(Query(_PACKAGE, "bloat"), TableSpace, smallest)
+    spaces = await session.rows(Query(_PACKAGE, "bloat"), TableSpace, limits.smallest())
     unseen = sum(not s.visible for s in spaces)
     what = f"the bloat of {count(unseen, 'table')}"
     return Outcome(

@@ -27,11 +27,17 @@ class VacuumThresholds:
 
 @dataclass(frozen=True, slots=True)
 class BloatThresholds:
-    """Sources: PgHero names bloat from 100 MB on; half of a table wasted is what the estimate can
-    tell from its own error, and about where a rewrite pays."""
+    """Sources: PgHero names bloat from 100 MB on; a tenth of that is worth knowing only (filban's
+    own), and below the estimate says little. Half of a table wasted is what the estimate can tell
+    from its own error, and about where a rewrite pays."""
 
-    bloat_minimum_wasted_bytes: float = 100 * 1024**2
-    bloat_warning_percent: float = 50.0
+    bloat_info_wasted_bytes: float = 10 * 1024**2
+    bloat_warning_wasted_bytes: float = 100 * 1024**2
+    bloat_minimum_percent: float = 50.0
+
+    def smallest(self) -> int:
+        """A table smaller than this is no finding; at least one byte has to be wasted."""
+        return max(1, int(min(self.bloat_info_wasted_bytes, self.bloat_warning_wasted_bytes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +160,12 @@ def bloat(spaces: Iterable[TableSpace], limits: BloatThresholds) -> Iterator[Fin
             continue
         wasted = s.size_bytes - s.needed_bytes
         percent = 100.0 * wasted / s.size_bytes if s.size_bytes else 0.0
-        if wasted < max(1, limits.bloat_minimum_wasted_bytes):
+        if wasted < limits.smallest() or percent < limits.bloat_minimum_percent:
             continue
-        if percent < limits.bloat_warning_percent:
-            continue
+        much = wasted >= limits.bloat_warning_wasted_bytes
         yield Finding(
             code="bloat.table",
-            severity=Severity.warning,
+            severity=Severity.warning if much else Severity.info,
             subject=s.name,
             title=f"About {size(wasted)} of {size(s.size_bytes)} are empty ({percent:.0f} %)",
             why="Scans read the empty pages and they take up cache, backups and disk. This is an "

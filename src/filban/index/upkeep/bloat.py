@@ -62,16 +62,17 @@ def findings(spaces: Iterable[IndexSpace], limits: IndexBloatThresholds) -> Iter
             continue
         wasted = space.size_bytes - needed
         percent = 100.0 * wasted / space.size_bytes if space.size_bytes else 0.0
-        if wasted < max(1, limits.index_bloat_minimum_wasted_bytes):
+        if wasted < limits.smallest() or percent < limits.index_bloat_minimum_percent:
             continue
-        if percent >= limits.index_bloat_warning_percent:
-            yield _finding(space, needed, wasted, percent)
+        much = wasted >= limits.index_bloat_warning_wasted_bytes
+        yield _finding(space, needed, percent, Severity.warning if much else Severity.info)
 
 
-def _finding(space: IndexSpace, needed: int, wasted: int, percent: float) -> Finding:
+def _finding(space: IndexSpace, needed: int, percent: float, severity: Severity) -> Finding:
+    wasted = space.size_bytes - needed
     return Finding(
         code="bloat.index",
-        severity=Severity.warning,
+        severity=severity,
         subject=space.name,
         title=f"About {size(wasted)} of {size(space.size_bytes)} are empty ({percent:.0f} %)",
         why="Scans of it read the empty pages, and they take up cache, backups and disk. This is "

@@ -100,8 +100,7 @@ async def bloat(session: Session, limits: IndexBloatThresholds) -> Outcome:
     """bloat.index"""
     if session.server.in_recovery:
         return Outcome()
-    smallest = int(limits.index_bloat_minimum_wasted_bytes)
-    spaces = await session.rows(Query(_PACKAGE, "spaces"), IndexSpace, smallest)
+    spaces = await session.rows(Query(_PACKAGE, "spaces"), IndexSpace, limits.smallest())
     unseen = sum(not s.is_visible for s in spaces)
     what = f"the bloat of {unseen:,} indexes (their columns' statistics)"
     return Outcome(
