@@ -17,6 +17,7 @@ from filban.errors import ConnectError, FilbanError, RightsMissing
 from filban.pg.connect import connect_errors
 from filban.pg.dsn import Address, Target
 from filban.pg.loader import Query
+from filban.pool import pgbouncer as _bouncer
 from filban.pool.pool import Pool, create_pool
 from filban.pool.routing.balance import Load, share_after
 from filban.pool.routing.commit import LONGEST_NAME, RoutedConnection
@@ -212,7 +213,7 @@ class Node:
         if target.options:
             server_settings["options"] = target.options
         with connect_errors(target, address, seconds):
-            opened: RoutedConnection = await asyncpg.connect(
+            opened: RoutedConnection = await _bouncer.connect(
                 dsn=f"postgresql:///?{tls}" if tls else None,
                 host=address.host,
                 port=address.port,

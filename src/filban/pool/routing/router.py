@@ -215,7 +215,16 @@ class Router:
 
     async def token(self) -> Token | None:
         """What the current session has written, to be given to `after` elsewhere; None: nothing."""
-        return await self._token(SESSION, time.monotonic() + self.policy.probe_timeout)
+        return await self.token_of(_session.current())
+
+    async def token_of(
+        self, session: _session.Session, deadline: float | None = None
+    ) -> Token | None:
+        """The same for another session. deadline: in monotonic seconds."""
+        if session.pending is not None:
+            seconds = self.policy.probe_timeout
+            await self._settle(session, session.pending, deadline or time.monotonic() + seconds)
+        return session.token
 
     def standing(self, token: Token) -> dict[str, Standing]:
         """What each server can say to a token: address -> Standing."""
@@ -232,10 +241,7 @@ class Router:
                     f"after={after!r} is no token", hint="a Token, None, or nothing at all"
                 )
             return after
-        session = _session.current()
-        if session.pending is not None:
-            await self._settle(session, session.pending, deadline)
-        return session.token
+        return await self.token_of(_session.current(), deadline)
 
     async def _settle(
         self, session: _session.Session, pending: _session.Pending, deadline: float
