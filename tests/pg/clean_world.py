@@ -224,10 +224,8 @@ CREATE CAST (wrapped AS int) WITH FUNCTION to_int(wrapped) AS IMPLICIT;
 CREATE TABLE of_wrapped (a wrapped);
 INSERT INTO of_wrapped VALUES (ROW(1)), (ROW(2));
 CREATE TYPE ordered AS (a int);
-CREATE FUNCTION lt(ordered, ordered) RETURNS boolean LANGUAGE plpgsql
-    AS $$ BEGIN {action} RETURN ($1).a < ($2).a; END $$;
-CREATE FUNCTION eq(ordered, ordered) RETURNS boolean LANGUAGE sql IMMUTABLE
-    AS 'SELECT ($1).a = ($2).a';
+CREATE FUNCTION lt(ordered, ordered) RETURNS boolean LANGUAGE sql AS 'SELECT ($1).a < ($2).a';
+CREATE FUNCTION eq(ordered, ordered) RETURNS boolean LANGUAGE sql AS 'SELECT ($1).a = ($2).a';
 CREATE FUNCTION cmp(ordered, ordered) RETURNS int LANGUAGE plpgsql
     AS $$ BEGIN {action} RETURN ($1).a - ($2).a; END $$;
 CREATE OPERATOR <! (LEFTARG = ordered, RIGHTARG = ordered, FUNCTION = lt);
@@ -235,7 +233,30 @@ CREATE OPERATOR =! (LEFTARG = ordered, RIGHTARG = ordered, FUNCTION = eq);
 CREATE OPERATOR CLASS ordered_ops DEFAULT FOR TYPE ordered USING btree
     AS OPERATOR 1 <!, OPERATOR 3 =!, FUNCTION 1 cmp(ordered, ordered);
 CREATE TABLE of_ordered (a ordered);
-INSERT INTO of_ordered VALUES (ROW(2)), (ROW(1));
+INSERT INTO of_ordered VALUES (ROW(1)), (ROW(1)), (ROW(2));
+CREATE TYPE equal AS (a int);
+CREATE FUNCTION lt(equal, equal) RETURNS boolean LANGUAGE sql AS 'SELECT ($1).a < ($2).a';
+CREATE FUNCTION eq(equal, equal) RETURNS boolean LANGUAGE plpgsql
+    AS $$ BEGIN {action} RETURN ($1).a = ($2).a; END $$;
+CREATE FUNCTION cmp(equal, equal) RETURNS int LANGUAGE sql AS 'SELECT ($1).a - ($2).a';
+CREATE OPERATOR <! (LEFTARG = equal, RIGHTARG = equal, FUNCTION = lt);
+CREATE OPERATOR =! (LEFTARG = equal, RIGHTARG = equal, FUNCTION = eq);
+CREATE OPERATOR CLASS equal_ops DEFAULT FOR TYPE equal USING btree
+    AS OPERATOR 1 <!, OPERATOR 3 =!, FUNCTION 1 cmp(equal, equal);
+CREATE TABLE of_equal (a equal);
+INSERT INTO of_equal VALUES (ROW(1)), (ROW(1)), (ROW(2));
+CREATE FUNCTION int_cmp(int, int) RETURNS int LANGUAGE plpgsql
+    AS $$ BEGIN {action} RETURN $1 - $2; END $$;
+CREATE OPERATOR CLASS other_ops FOR TYPE int USING btree
+    AS OPERATOR 1 <, OPERATOR 3 =, FUNCTION 1 int_cmp(int, int);
+CREATE TABLE by_other_class (a int);
+CREATE INDEX ON by_other_class (a other_ops);
+CREATE DOMAIN defaulted_domain AS int DEFAULT f();
+CREATE TABLE of_defaulted_domain (a int, b defaulted_domain);
+CREATE FUNCTION gives_domain() RETURNS checked_domain LANGUAGE plpgsql
+    AS $$ BEGIN RETURN 1; END $$;
+CREATE TABLE by_expression (a int) PARTITION BY LIST (immutable(a));
+CREATE TABLE by_expression_1 PARTITION OF by_expression FOR VALUES IN (1);
 CREATE FUNCTION step(int, int) RETURNS int LANGUAGE plpgsql
     AS $$ BEGIN {action} RETURN 1; END $$;
 CREATE AGGREGATE agg(int) (SFUNC = step, STYPE = int, INITCOND = '0');
@@ -303,7 +324,11 @@ CARRIERS = {
     "cast": "SELECT ROW(1)::{s}.wrapped::int",
     "implicit cast": "SELECT a + 1 FROM {s}.of_wrapped",
     "default order": "SELECT a FROM {s}.of_ordered ORDER BY a",
-    "default order of an aggregate": "SELECT count(DISTINCT a) FROM {s}.of_ordered",
+    "default equality": "SELECT DISTINCT a FROM {s}.of_equal",
+    "operator class": "INSERT INTO {s}.by_other_class VALUES (1), (2)",
+    "default of a domain": "INSERT INTO {s}.of_defaulted_domain (a) VALUES (1)",
+    "domain as result": "SELECT {s}.gives_domain()",
+    "partition by an expression": "INSERT INTO {s}.by_expression VALUES (1)",
     "aggregate": "SELECT {s}.agg(x) FROM generate_series(1, 3) AS x",
     "aggregate as window": "SELECT {s}.agg(x) OVER () FROM generate_series(1, 3) AS x",
     "range type": "INSERT INTO {s}.of_spans SELECT {s}.spans(x, x + 5)"

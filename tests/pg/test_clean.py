@@ -407,6 +407,34 @@ async def test_an_evil_cast_between_built_in_types_makes_everything_dirty(
     assert judge.is_clean("BEGIN")
 
 
+MACHINERY = {
+    "text search template": "CREATE FUNCTION f(internal) RETURNS internal LANGUAGE internal AS"
+    " 'dsimple_init'; CREATE FUNCTION g(internal, internal, internal, internal) RETURNS internal"
+    " LANGUAGE internal AS 'dsimple_lexize';"
+    "CREATE TEXT SEARCH TEMPLATE x (INIT = f, LEXIZE = g)",
+    "text search parser": "CREATE FUNCTION f(internal, int) RETURNS internal LANGUAGE internal AS"
+    " 'prsd_start'; CREATE TEXT SEARCH PARSER x (START = f, GETTOKEN = prsd_nexttoken,"
+    " END = prsd_end, LEXTYPES = prsd_lextype)",
+    "conversion": "CREATE DEFAULT CONVERSION x FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8",
+    "access method": "CREATE ACCESS METHOD x TYPE TABLE HANDLER heap_tableam_handler;"
+    "DROP TABLE t; CREATE TABLE t (a int) USING x",
+    "base type": "CREATE TYPE x; CREATE FUNCTION i(cstring) RETURNS x LANGUAGE internal STRICT AS"
+    " 'textin'; CREATE FUNCTION o(x) RETURNS cstring LANGUAGE internal STRICT AS 'textout';"
+    "CREATE TYPE x (INPUT = i, OUTPUT = o); ALTER TABLE t ADD b x",
+}
+
+
+@pytest.mark.parametrize("what", MACHINERY)
+async def test_machinery_that_cannot_be_judged(
+    judge: Judge, conn: asyncpg.Connection[Any], what: str
+) -> None:
+    assert judge.is_clean("SELECT * FROM t")
+    await conn.execute(MACHINERY[what])
+    judge.forget()
+    await judge.refresh(conn)
+    assert not judge.is_clean("SELECT * FROM t")
+
+
 VOLATILITY = """
 SELECT DISTINCT p.proname::text AS name
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang

@@ -128,10 +128,6 @@ edges (user_kind, user_id, used_kind, used_id) AS (
          unnest(ARRAY[o.oprcode, o.oprrest, o.oprjoin]::oid[]) f (id)
     WHERE o.oid >= 16384 AND f.id <> 0
     UNION ALL
-    SELECT 'o', o.oid, 't', t.id
-    FROM pg_catalog.pg_operator o, unnest(ARRAY[o.oprleft, o.oprright, o.oprresult]) t (id)
-    WHERE o.oid >= 16384
-    UNION ALL
     SELECT 'f', p.oid, 't', t.id
     FROM pg_catalog.pg_proc p,
          unnest(coalesce(p.proallargtypes, p.proargtypes::oid[]) || p.prorettype) t (id)
