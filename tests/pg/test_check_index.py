@@ -404,7 +404,29 @@ async def test_of_two_that_serve_a_foreign_key_one_may_go(db):
         "CREATE TABLE r (a int REFERENCES t); INSERT INTO r SELECT generate_series(1, 1000);"
         "CREATE INDEX one ON r (a); CREATE INDEX two ON r (a DESC)"
     )
-    assert len(await find(db.dsn, CHECKS, "index.unused", **UNUSED)) == 2
+    await fixed(db, "index.unused", "public.two", **UNUSED)
+
+
+async def test_fixes_for_unused_and_redundant_ones_together_leave_the_foreign_key_one(db):
+    await filled(db)
+    await db.execute(
+        "ALTER TABLE t ADD PRIMARY KEY (a);"
+        "CREATE TABLE r (a int REFERENCES t, b int); INSERT INTO r SELECT generate_series(1, 1000);"
+        "CREATE INDEX short ON r (a); CREATE INDEX long ON r (a, b)"
+    )
+    await fixed(db, "index.redundant", "public.short", **UNUSED)
+
+
+async def test_a_partitioned_duplicate_is_as_large_as_its_parts(every_db):
+    await every_db.execute(
+        PARTITIONED + "INSERT INTO p SELECT i % 10, i, i FROM generate_series(1, 1000) i;"
+        "CREATE INDEX one ON p (b); CREATE INDEX two ON p (b)"
+    )
+    [found] = await find(every_db.dsn, CHECKS, "index.duplicate")
+    size = await every_db.fetchval(
+        "SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree('two') WHERE isleaf"
+    )
+    assert found.evidence["size"].value == size > 0
 
 
 async def test_a_partitioned_index_is_used_when_a_part_of_it_is(every_db):

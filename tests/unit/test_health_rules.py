@@ -214,7 +214,7 @@ def table(**values) -> TableActivity:
     known = {
         "name": "public.t", "quoted": "public.t", "system": False, "partitioned": False,
         "rows": 100_000, "dead": 0, "modified": 0, "size_bytes": 8192, "analysed": True,
-        "analysed_seconds_ago": 10.0, "vacuumed_seconds_ago": None, "vacuum_trigger": 20_050.0,
+        "analysed_seconds_ago": 120.0, "vacuumed_seconds_ago": None, "vacuum_trigger": 20_050.0,
         "analyze_trigger": 10_050.0,
     }  # fmt: skip
     return TableActivity(**(known | values))
@@ -225,6 +225,8 @@ def table(**values) -> TableActivity:
     [
         ({"modified": 20_099}, 0),
         ({"modified": 20_100}, 1),
+        ({"modified": 20_100, "analysed_seconds_ago": 119.0}, 0),
+        ({"modified": 20_100, "analysed_seconds_ago": None}, 1),
         ({"analysed": False}, 1),
         ({"analysed": False, "rows": 999}, 0),
         ({"analysed": None, "modified": 50_000}, 0),

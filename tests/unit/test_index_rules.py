@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from filban.finding import Severity
 from filban.index.upkeep import bloat, foreign_keys, invalid, redundancy, unused
+from filban.index.upkeep.partitions import whole
 from filban.index.upkeep.rows import ForeignKey, Index, IndexSpace
 from filban.index.upkeep.thresholds import (
     ForeignKeyThresholds,
@@ -127,15 +128,17 @@ def test_the_parts_of_a_partitioned_index_count_for_it():
     middle = replace(INDEX, oid=2, is_partitioned=True, parent_oid=1, size_bytes=0)
     leaf = replace(INDEX, oid=3, parent_oid=2, size_bytes=100, entries_written=5)
     limits = UsageThresholds(unused_minimum_bytes=100)
-    [found] = unused.unused([leaf, middle, top], [], limits)
-    assert (found.index, found.size_bytes, found.entries_written) == (top, 100, 5)
-    assert unused.unused([replace(leaf, scans=1), middle, top], [], limits) == []
+    [found] = unused.unused(whole([leaf, middle, top]), [], limits)
+    assert (found.oid, found.size_bytes, found.entries_written) == (1, 100, 5)
+    assert unused.unused(whole([replace(leaf, scans=1), middle, top]), [], limits) == []
 
 
 def test_the_only_index_of_a_foreign_key_is_not_unused():
     limits = UsageThresholds(unused_minimum_bytes=0)
     assert unused.unused([INDEX], [KEY], limits) == []
-    assert len(unused.unused([INDEX, replace(INDEX, oid=2)], [KEY], limits)) == 2
+    larger = replace(INDEX, oid=INDEX.oid + 1, size_bytes=INDEX.size_bytes + 1)
+    assert unused.unused([INDEX, larger], [KEY], limits) == [larger]
+    assert unused.unused([replace(INDEX, scans=1), larger], [KEY], limits) == [larger]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +18,13 @@ TABLES_SHOWN = 20
 @dataclass(frozen=True, slots=True)
 class VacuumThresholds:
     """The ratio is to autovacuum's own trigger for the table (threshold + scale factor x rows): at
-    twice the trigger it has failed to come. Below these row counts neither a wrong plan nor dead
-    rows cost what a person would notice; filban's own."""
+    twice the trigger it has failed to come. A table analysed two minutes ago (two default
+    autovacuum_naptime) is one that it had no time for yet. Below these row counts neither a wrong
+    plan nor dead rows cost what a person would notice; filban's own."""
 
     vacuum_trigger_ratio: float = 2.0
     stale_minimum_rows: float = 1_000
+    stale_minimum_seconds: float = 120.0
     dead_minimum_rows: float = 10_000
 
 
@@ -61,7 +64,9 @@ def stale_statistics(
     else:
         yield from map(_never_analysed, never)
     for t in mine:
-        if t.analysed and t.modified >= t.analyze_trigger * limits.vacuum_trigger_ratio:
+        enough = t.modified >= t.analyze_trigger * limits.vacuum_trigger_ratio
+        ago = math.inf if t.analysed_seconds_ago is None else t.analysed_seconds_ago
+        if t.analysed and enough and ago >= limits.stale_minimum_seconds:
             yield _stale(t)
 
 
@@ -106,8 +111,8 @@ def _stale(t: TableActivity) -> Finding:
         severity=Severity.warning,
         subject=t.name,
         title=f"{t.modified:,} rows changed {since} without an ANALYZE",
-        why=f"Autovacuum should have analysed it at {t.analyze_trigger:,.0f}: plans for this table "
-        "rest on what it was then.",
+        why=f"Autovacuum comes from {t.analyze_trigger:,.0f} changes on and has not come: plans "
+        "for this table rest on what it was then.",
         evidence={
             "modified": Quantity(t.modified, "rows"),
             "rows": Quantity(t.rows, "rows"),
@@ -134,9 +139,10 @@ def dead_tuples(tables: Iterable[TableActivity], limits: VacuumThresholds) -> It
             severity=Severity.warning,
             subject=t.name,
             title=f"{t.dead:,} dead rows, {percent:.0f} % of the table",
-            why=f"Autovacuum should have come at {t.vacuum_trigger:,.0f}. Every scan reads the "
-            "dead rows too, and the space is not used again. Where a vacuum does not help, an old "
-            "transaction or slot holds it back (transaction.long, prepared.orphaned).",
+            why=f"Autovacuum comes from {t.vacuum_trigger:,.0f} on and has not caught up. Every "
+            "scan reads the dead rows too, and the space is not used again. Where a vacuum does "
+            "not help, an old transaction or slot holds it back (transaction.long, "
+            "prepared.orphaned).",
             evidence={
                 "dead": Quantity(t.dead, "rows"),
                 "live": Quantity(t.rows, "rows"),

@@ -7,7 +7,7 @@ there too (the fix runs on the primary), what rests on counters or progress is t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from filban.finding import Finding, Fix
 from filban.index.upkeep import bloat as _bloat
@@ -15,6 +15,7 @@ from filban.index.upkeep import foreign_keys as _foreign_keys
 from filban.index.upkeep import invalid as _invalid
 from filban.index.upkeep import redundancy as _redundancy
 from filban.index.upkeep import unused as _unused
+from filban.index.upkeep.partitions import whole
 from filban.index.upkeep.redundancy import Superfluous
 from filban.index.upkeep.rows import ForeignKey, Index, IndexSpace, Observation, Statement
 from filban.index.upkeep.thresholds import (
@@ -31,8 +32,8 @@ READ_ALL = "grant pg_read_all_data"
 
 
 async def indexes(session: Session) -> list[Index]:
-    """Every index of the database that is a user's."""
-    return await session.rows(Query(_PACKAGE, "indexes"), Index)
+    """Every index of the database that is a user's; a partitioned one with its parts' numbers."""
+    return whole(await session.rows(Query(_PACKAGE, "indexes"), Index))
 
 
 async def foreign_keys(session: Session) -> list[ForeignKey]:
@@ -51,11 +52,14 @@ async def usage(session: Session, limits: UsageThresholds) -> Outcome:
         gone = {s.index.oid for s in superfluous}
         parts += [
             await _invalid_ones(session, known),
-            await _unused_ones(session, known, gone, limits),
+            await _unused_ones(session, [i for i in known if i.oid not in gone], limits),
         ]
     return Outcome(
         findings=tuple(f for part in parts for f in part.findings),
-        facts={"indexes": len(known), "indexes_bytes": sum(i.size_bytes for i in known)}
+        facts={
+            "indexes": len(known),
+            "indexes_bytes": sum(i.size_bytes for i in known if not i.is_partitioned),
+        }
         | {k: v for part in parts for k, v in part.facts.items()},
         hidden=(Hidden(what, "look again later; lock.blocked names the holder"),) if unread else (),
     )
@@ -76,16 +80,15 @@ async def _invalid_ones(session: Session, known: Sequence[Index]) -> Outcome:
 
 
 async def _unused_ones(
-    session: Session, known: Sequence[Index], gone: Collection[int], limits: UsageThresholds
+    session: Session, staying: Sequence[Index], limits: UsageThresholds
 ) -> Outcome:
     """While the counters are younger than the window: a fact, no verdict."""
     seen = await session.row(Query(_PACKAGE, "observation"), Observation)
     facts = {"index_scans_counted_since": seen.since}
     if seen.window_seconds is None or seen.window_seconds < limits.unused_window_seconds:
         return Outcome(facts=facts)
-    unread = _unused.unused(known, await foreign_keys(session), limits)
-    found = [u for u in unread if u.index.oid not in gone]
-    definitions = await _definitions(session, [u.index.oid for u in found])
+    found = _unused.unused(staying, await foreign_keys(session), limits)
+    definitions = await _definitions(session, [index.oid for index in found])
     return Outcome(tuple(_unused.findings(found, seen.window_seconds, definitions)), facts)
 
 

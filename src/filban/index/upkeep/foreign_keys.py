@@ -112,7 +112,10 @@ def findings(
             evidence={
                 "constraints": Quantity(", ".join(k.name for k in one.keys)),
                 "rows": Quantity(key.rows, "rows"),
-                "size": Quantity(key.size_bytes, "bytes"),
+                # no pages are counted before the first VACUUM or ANALYZE
+                "size": Quantity(key.size_bytes, "bytes")
+                if key.size_bytes
+                else Quantity("not counted yet"),
                 "referenced": Quantity(_targets(one)),
                 "referenced_deletes": Quantity(sum(k.referenced_deletes for k in one.keys), "rows"),
             },

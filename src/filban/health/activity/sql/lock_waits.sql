@@ -61,9 +61,11 @@ SELECT
   -- the text is in its own database's encoding, and would not be valid in another one
   CASE WHEN d.encoding = here.encoding AND a.query <> '<insufficient privilege>'
     THEN left(a.query, 200) END AS query,
-  -- backend_start guards against a pid that has been given to another session since
+  -- backend_start guards against a pid that has been given to another session since; an advisory lock
+  -- may be the session's, which outlives the statement that a cancellation ends
   format('SELECT %s(pid) FROM pg_stat_activity WHERE pid = %s%s;',
-    CASE WHEN a.state = 'active' THEN 'pg_cancel_backend' ELSE 'pg_terminate_backend' END,
+    CASE WHEN a.state = 'active' AND NOT EXISTS (SELECT FROM locks l
+      WHERE l.pid = i.pid AND l.locktype = 'advisory' AND l.granted) THEN 'pg_cancel_backend' ELSE 'pg_terminate_backend' END,
     i.pid, ' AND backend_start = ' || quote_literal(a.backend_start::text)) AS end_sql
 FROM involved i
 LEFT JOIN blocked b USING (pid)
