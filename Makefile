@@ -15,7 +15,7 @@ demo: ## the main job, on a real PostgreSQL, in a few minutes
 	@.venv/bin/filban demo $(ARGS)
 
 test: setup ## the default suite, on real servers
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-long: setup ## storms and sweeps, whole
 	@.venv/bin/python -m pytest -m long --timeout 3600 $(ARGS)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 import asyncpg
@@ -289,39 +290,38 @@ async def test_postgresql_13_is_refused_in_a_sentence():
 
 
 @contextlib.asynccontextmanager
-async def pgbouncer(port: int, folder: Path):
+async def pgbouncer(port: int):
     """PgBouncer in transaction mode before a local server; like PostgreSQL it refuses root."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if program is None:
         lacking("pgbouncer")
     listen = free_port()
-    (folder / "users").write_text('"postgres" ""\n')
-    (folder / "ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={port}\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
-        f"listen_port={listen}\nunix_socket_dir=\nauth_type=trust\nauth_file={folder}/users\n"
-        "pool_mode=transaction\n"
-    )
-    folder.chmod(0o755)
-    for above in folder.parents:
-        if above.name.startswith("pytest-"):
-            above.chmod(0o755)
     user = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
-    bouncer = await asyncio.create_subprocess_exec(
-        program, str(folder / "ini"), stderr=asyncio.subprocess.PIPE, **user
-    )
-    try:
-        await bouncer.stderr.readuntil(b"process up")
-        yield listen
-    finally:
-        bouncer.kill()
-        await bouncer.wait()
+    with tempfile.TemporaryDirectory(prefix="filban-bouncer-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "users").write_text('"postgres" ""\n')
+        (folder / "ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={port}\n[pgbouncer]\n"
+            f"listen_addr=127.0.0.1\nlisten_port={listen}\nunix_socket_dir=\n"
+            f"auth_type=trust\nauth_file={folder}/users\npool_mode=transaction\n"
+        )
+        bouncer = await asyncio.create_subprocess_exec(
+            program, str(folder / "ini"), stderr=asyncio.subprocess.PIPE, **user
+        )
+        try:
+            await bouncer.stderr.readuntil(b"process up")
+            yield listen
+        finally:
+            bouncer.kill()
+            await bouncer.wait()
 
 
-async def test_through_pgbouncer_in_transaction_mode(db, tmp_path):
+async def test_through_pgbouncer_in_transaction_mode(db):
     """It refuses our startup parameters; each query then carries its limits in its transaction."""
     port = pg.parse(db.dsn).addresses[0].port
     async with (
-        pgbouncer(port, tmp_path) as listen,
+        pgbouncer(port) as listen,
         pg.session(f"postgresql://postgres@127.0.0.1:{listen}/{db.name}") as session,
     ):
         assert session.server.pooled
