@@ -164,7 +164,7 @@ async def test_news_of_a_timeline_in_a_token_are_enough(duo: Duo):
 
 
 async def test_a_switchover_turns_the_old_primary_into_a_standby(duo: Duo):
-    async with routed(duo.a, duo.b) as router:
+    async with routed(duo.a, duo.b, policy=replace(PATIENT, fresh_wait=60.0)) as router:
         await router.execute("INSERT INTO t VALUES (1)")
         await duo.a.stop()  # a fast stop sends all it has
         await promote(duo.b)
@@ -393,10 +393,11 @@ async def test_a_frozen_primary_is_replaced_and_closing_does_not_hang(duo: Duo):
     async with routed(duo.a, duo.b, policy=IMPATIENT) as router:
         await router.execute("INSERT INTO t VALUES (1)")
         await caught_up(duo.a, duo.b)
-        duo.a.pause()
         try:
-            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, CommitUnknown)):
-                await router.execute("INSERT INTO t VALUES (2)")
+            async with router.write() as held:
+                duo.a.pause()
+                with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+                    await held.execute("INSERT INTO t VALUES (2)")  # no timeout of its own
             await promote(duo.b)
             await router.execute("INSERT INTO t VALUES (3)")
             assert await value(duo.b, "SELECT array_agg(i ORDER BY i) FROM t") == [1, 3]

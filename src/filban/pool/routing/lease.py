@@ -77,6 +77,11 @@ class Lease:
             self.node.outstanding -= 1
             await self._pool.release(self._leased)
 
+    def suspect(self, error: BaseException) -> None:
+        """The server of this lease may not be what it was."""
+        if self.node is not None:
+            self.node.suspect(error)
+
     async def _acquire(self, deadline: float) -> tuple[Node, Any, Any]:
         avoid = self._avoid
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -19,13 +19,19 @@ from filban.errors import CommitUnknown, UsageError
 from filban.pg.dsn import parse
 from filban.pg.loader import OLDEST_MAJOR, Query
 from filban.pool.routing import session as _session
-from filban.pool.routing.failures import DRIVER_ERRORS, may_read_elsewhere, refused_write
+from filban.pool.routing.failures import (
+    DRIVER_ERRORS,
+    is_suspicious,
+    may_read_elsewhere,
+    refused_write,
+)
 from filban.pool.routing.fleet import Fleet, left
 from filban.pool.routing.lease import Lease
 from filban.pool.routing.node import Node, Waiter
 from filban.pool.routing.policy import Policy
 from filban.pool.routing.tokens import Standing, Token, end_of_record
 from filban.pool.routing.topology import Patroni, Static, Topology
+from filban.pool.stats import PoolStats
 
 SESSION: Final = "session"
 After = Token | None | Literal["session"]
@@ -127,15 +133,36 @@ class Router:
         fate: let the transaction's id be known from its beginning, so that `fate()` can tell what
         became of it when the connection is lost in COMMIT. Costs an id even if nothing is written.
         """
-        lease = Lease(
-            self._fleet,
-            self._fleet.writable,
-            timeout=self._seconds(timeout),
-            writes=True,
-            fate=fate,
-        )
-        async with lease as connection, connection.transaction(**options):
+        deadline = time.monotonic() + self._seconds(timeout)
+        async with contextlib.AsyncExitStack() as stack:
+            connection = await self._begun(stack, deadline, fate, options)
             yield connection
+
+    async def _begun(
+        self,
+        stack: contextlib.AsyncExitStack,
+        deadline: float,
+        fate: bool,
+        options: Mapping[str, Any],
+    ) -> Any:
+        """A leased connection with a transaction. BEGIN does nothing, so that it may be repeated: a
+        connection of a primary that has just gone is found out here, and costs the caller nothing.
+        """
+        while True:
+            lease = Lease(
+                self._fleet, self._fleet.writable, timeout=left(deadline), writes=True, fate=fate
+            )
+            async with contextlib.AsyncExitStack() as inner:
+                connection = await inner.enter_async_context(lease)
+                try:
+                    await inner.enter_async_context(connection.transaction(**options))
+                except DRIVER_ERRORS as error:
+                    if not is_suspicious(error) or not left(deadline):
+                        raise
+                    lease.suspect(error)
+                else:
+                    stack.push_async_exit(inner.pop_all())
+                    return connection
 
     def _read(
         self,
@@ -286,6 +313,10 @@ class Router:
     def servers(self) -> list[ServerState]:
         """All servers, as they are seen now."""
         return [self._state(node) for node in self._fleet.nodes.values()]
+
+    def stats(self) -> list[PoolStats]:
+        """The numbers of each server's pool."""
+        return [pool.stats() for node in list(self._fleet.nodes.values()) if (pool := node._pool)]
 
     @property
     def primary(self) -> str | None:
