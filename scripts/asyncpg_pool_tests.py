@@ -1,8 +1,8 @@
 """Run asyncpg's own tests/test_pool.py against `filban.pool:create_pool`.
 
 The tests come from asyncpg's source distribution (PyPI), of the version that is installed. They
-start a PostgreSQL of their own, which refuses root: as root they run as the servers' user, in a copy
-of what that user has to read.
+start a PostgreSQL of their own, which refuses root: as root they run as the servers' user, in a
+copy of what that user has to read.
 """
 
 from __future__ import annotations

@@ -34,6 +34,9 @@ TEST_SETTINGS = {
     "shared_preload_libraries": "pg_stat_statements",
 }
 
+# One library of contrib stands for all of it.
+CONTRIB = "pg_stat_statements"
+
 _numbers = itertools.count(1)
 
 
@@ -58,9 +61,12 @@ def running(**kwargs: Any) -> Iterator[Cluster]:
 
 def server_binaries() -> dict[int, Binaries]:
     """Per major the installation to test with: with contrib, if there is one."""
-    servers = [b for b in find_all() if b.is_server]
-    with_contrib_last = sorted(reversed(servers), key=lambda b: b.has_library("pg_stat_statements"))
-    return {binaries.major: binaries for binaries in with_contrib_last}
+    best: dict[int, Binaries] = {}
+    for binaries in (b for b in find_all() if b.is_server):
+        known = best.setdefault(binaries.major, binaries)
+        if binaries.has_library(CONTRIB) and not known.has_library(CONTRIB):
+            best[binaries.major] = binaries
+    return best
 
 
 def settings_for(binaries: Binaries) -> dict[str, Any]:
