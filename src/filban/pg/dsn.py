@@ -12,47 +12,21 @@ Source: PostgreSQL documentation, 34.1 (connection strings, keywords), 34.15 (en
 from __future__ import annotations
 
 import configparser
-import difflib
 import getpass
 import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from filban.errors import ConnectError
-from filban.pg import passfile
+from filban.pg import dsn_text, passfile
 
 DEFAULT_PORT = 5432
 # Debian's and PostgreSQL's own default socket directories, then what is left when there is neither.
 DEFAULT_SOCKET_DIRS = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S108
 
-# libpq's keyword -> its environment variable ("" where there is none).
-_KEYWORDS: dict[str, str] = {
-    "host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "dbname": "PGDATABASE",
-    "user": "PGUSER", "password": "PGPASSWORD", "passfile": "PGPASSFILE",
-    "service": "PGSERVICE", "servicefile": "PGSERVICEFILE",
-    "sslmode": "PGSSLMODE", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
-    "sslrootcert": "PGSSLROOTCERT", "sslcrl": "PGSSLCRL", "sslpassword": "",
-    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
-    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION", "sslnegotiation": "PGSSLNEGOTIATION",
-    "application_name": "PGAPPNAME", "options": "PGOPTIONS",
-    "connect_timeout": "PGCONNECT_TIMEOUT", "client_encoding": "PGCLIENTENCODING",
-    "target_session_attrs": "PGTARGETSESSIONATTRS", "load_balance_hosts": "PGLOADBALANCEHOSTS",
-    "krbsrvname": "PGKRBSRVNAME", "gsslib": "PGGSSLIB",
-}  # fmt: skip
-# Keywords of libpq that mean nothing to a Python driver: accepted and not used.
-_UNUSED = {
-    "fallback_application_name", "keepalives", "keepalives_idle", "keepalives_interval",
-    "keepalives_count", "tcp_user_timeout", "gssencmode", "gssdelegation", "channel_binding",
-    "require_auth", "replication", "sslcompression", "sslcrldir", "sslsni", "sslcertmode",
-    "requirepeer", "requiressl", "authtype", "tty", "scram_client_key", "scram_server_key",
-    "min_protocol_version", "max_protocol_version", "sslkeylogfile", "oauth_issuer",
-    "oauth_client_id", "oauth_client_secret", "oauth_scope",
-}  # fmt: skip
-# What other tools write: SQLAlchemy's and asyncpg's spellings.
-_ALIASES = {"database": "dbname", "ssl": "sslmode", "username": "user"}
 _TLS_KEYWORDS = (
     "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword",
     "ssl_min_protocol_version", "ssl_max_protocol_version", "sslnegotiation",
@@ -150,7 +124,7 @@ class Target:
             "PGPORT": ",".join(str(a.port) for a in self.addresses),
             "PGUSER": self.user,
             "PGDATABASE": self.database,
-            **{_KEYWORDS[k]: v for k, v in self.tls.items() if _KEYWORDS.get(k)},
+            **{dsn_text.KEYWORDS[k]: v for k, v in self.tls.items() if dsn_text.KEYWORDS.get(k)},
         }
         password = self.password_for(self.addresses[0])
         if password is not None:
@@ -163,8 +137,8 @@ class Target:
 def parse(dsn: str | None = None, env: Mapping[str, str] | None = None) -> Target:
     """Resolve `dsn` as psql would. Raises ConnectError(reason="dsn") that names what is wrong."""
     env = os.environ if env is None else env
-    given = _read(dsn or "")
-    environ = {k: env[v] for k, v in _KEYWORDS.items() if v and env.get(v)}
+    given = dsn_text.read(dsn or "")
+    environ = {k: env[v] for k, v in dsn_text.KEYWORDS.items() if v and env.get(v)}
     service = given.get("service") or environ.get("service")
     from_service = _service(service, given, env) if service else {}
     merged = {**environ, **from_service, **given}
@@ -189,117 +163,6 @@ def redact(text: str) -> str:
     return target.uri()
 
 
-def _read(dsn: str) -> dict[str, str]:
-    dsn = dsn.strip()
-    if "\0" in dsn:
-        raise _bad("the connection string contains a NUL character")
-    scheme, colon, rest = dsn.partition("://")
-    if colon and scheme.split("+")[0] in {"postgresql", "postgres"}:
-        return _checked(_read_uri(rest))
-    if colon and scheme.replace("+", "").isalnum() and "=" not in scheme:
-        raise _bad(f"{scheme}:// is not PostgreSQL", "begin the DSN with postgresql://")
-    if "=" in dsn:
-        return _checked(_read_keywords(dsn))
-    return {"dbname": dsn} if dsn else {}
-
-
-def _read_uri(rest: str) -> dict[str, str]:
-    rest, _, query = rest.partition("?")
-    netloc, _, path = rest.partition("/")
-    auth, at, hosts = netloc.rpartition("@")  # the last @: passwords with a bare @ are common
-    values: dict[str, str] = {}
-    if at:
-        user, colon, password = auth.partition(":")
-        if user:
-            values["user"] = _decoded(user)
-        if colon:
-            values["password"] = _decoded(password)
-    if hosts:
-        values |= _read_hosts(hosts)
-    if path:
-        values["dbname"] = _decoded(path)
-    for pair in query.split("&") if query else []:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise _bad(f'"{_decoded(key)}" in the query has no value', "write key=value")
-        values[_decoded(key)] = _decoded(value)
-    return values
-
-
-def _read_hosts(hosts: str) -> dict[str, str]:
-    names, ports = [], []
-    for spec in hosts.split(","):
-        if spec.startswith("["):
-            name, bracket, tail = spec[1:].partition("]")
-            if not bracket or (tail and not tail.startswith(":")):
-                raise _bad(f'"{spec}" is not an IPv6 address in brackets')
-            port = tail[1:]
-        else:
-            name, _, port = spec.partition(":")
-        names.append(_decoded(name))
-        ports.append(port)
-    values = {"host": ",".join(names)} if any(names) else {}
-    if any(ports):
-        values["port"] = ",".join(ports)
-    return values
-
-
-def _read_keywords(text: str) -> dict[str, str]:
-    """libpq's `key = 'value'` form: backslash escapes, quotes only where a value has blanks."""
-    values: dict[str, str] = {}
-    at, end = 0, len(text)
-    while at < end:
-        equals = text.find("=", at)
-        key = text[at:equals].strip() if equals >= 0 else text[at:].strip()
-        if equals < 0 or not key or " " in key:
-            raise _bad(f'missing "=" after "{key.split(" ")[0]}"', "write key=value key=value …")
-        at = equals + 1
-        while at < end and text[at].isspace():
-            at += 1
-        value, at = _read_value(text, at)
-        values[key] = value
-        while at < end and text[at].isspace():
-            at += 1
-    return values
-
-
-def _read_value(text: str, at: int) -> tuple[str, int]:
-    quoted = at < len(text) and text[at] == "'"
-    at += quoted
-    value: list[str] = []
-    while at < len(text):
-        char = text[at]
-        if char == "\\" and at + 1 < len(text):
-            at += 1
-            char = text[at]
-        elif quoted and char == "'":
-            return "".join(value), at + 1
-        elif not quoted and char.isspace():
-            break
-        value.append(char)
-        at += 1
-    if quoted:
-        raise _bad("a quoted value in the connection string has no closing quote")
-    return "".join(value), at
-
-
-def _checked(values: dict[str, str]) -> dict[str, str]:
-    result: dict[str, str] = {}
-    for key, value in values.items():
-        name = _ALIASES.get(key, key)
-        if name in _KEYWORDS:
-            result[name] = value
-        elif name not in _UNUSED:
-            near = difflib.get_close_matches(name, [*_KEYWORDS, *_ALIASES], n=1)
-            raise _bad(
-                f'"{key}" is not a connection option',
-                f'did you mean "{near[0]}"?'
-                if near
-                else f"a server setting is given as options=-c {key}=…",
-            )
-    return result
-
-
 def _service(name: str, given: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
     files = _service_files(given, env)
     for file in files:
@@ -312,11 +175,11 @@ def _service(name: str, given: Mapping[str, str], env: Mapping[str, str]) -> dic
         except FileNotFoundError:
             continue
         except (configparser.Error, OSError, UnicodeDecodeError) as error:
-            raise _bad(f"the service file {file} cannot be read: {error}") from error
+            raise dsn_text.bad(f"the service file {file} cannot be read: {error}") from error
         if reader.has_section(name):
-            return _checked(dict(reader.items(name)))
+            return dsn_text.checked(dict(reader.items(name)))
     tried = ", ".join(str(f) for f in files)
-    raise _bad(f'the service "{name}" is not defined', f"looked in {tried}")
+    raise dsn_text.bad(f'the service "{name}" is not defined', f"looked in {tried}")
 
 
 def _service_files(given: Mapping[str, str], env: Mapping[str, str]) -> list[Path]:
@@ -331,10 +194,12 @@ def _target(values: Mapping[str, str]) -> Target:
     user = values.get("user") or _login_name()
     role = values.get("target_session_attrs") or "any"
     if role not in _ROLES:
-        raise _bad(f'target_session_attrs "{role}" is unknown', "one of: " + ", ".join(_ROLES))
+        raise dsn_text.bad(
+            f'target_session_attrs "{role}" is unknown', "one of: " + ", ".join(_ROLES)
+        )
     timeout = values.get("connect_timeout")
     if timeout and not timeout.strip().lstrip("-").isdigit():
-        raise _bad(f'connect_timeout "{timeout}" is not a whole number of seconds')
+        raise dsn_text.bad(f'connect_timeout "{timeout}" is not a whole number of seconds')
     return Target(
         addresses=_addresses(values),
         user=user,
@@ -358,7 +223,9 @@ def _addresses(values: Mapping[str, str]) -> tuple[Address, ...]:
     if len(ports) == 1:
         ports *= len(hosts)
     if len(ports) != len(hosts):
-        raise _bad(f"{len(hosts)} hosts but {len(ports)} ports", "give one port, or one for each")
+        raise dsn_text.bad(
+            f"{len(hosts)} hosts but {len(ports)} ports", "give one port, or one for each"
+        )
     return tuple(
         Address(h.strip() or "localhost", _port(p)) for h, p in zip(hosts, ports, strict=True)
     )
@@ -375,7 +242,7 @@ def _port(text: str) -> int:
     if not text:
         return DEFAULT_PORT
     if not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise _bad(f'the port "{text}" is not a number from 1 to 65535')
+        raise dsn_text.bad(f'the port "{text}" is not a number from 1 to 65535')
     return int(text)
 
 
@@ -383,19 +250,4 @@ def _login_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError) as error:
-        raise _bad("no user name given, and this process has none", "add user=…") from error
-
-
-def _decoded(text: str) -> str:
-    try:
-        return unquote(text, errors="strict")
-    except UnicodeDecodeError as error:
-        raise _bad("a percent-escape in the connection string is not UTF-8") from error
-
-
-def _bad(message: str, hint: str = "") -> ConnectError:
-    return ConnectError(
-        message,
-        reason="dsn",
-        hint=hint or "as psql takes it: postgresql://user@host:5432/database or 'host=… dbname=…'",
-    )
+        raise dsn_text.bad("no user name given, and this process has none", "add user=…") from error
