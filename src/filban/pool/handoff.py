@@ -109,5 +109,5 @@ class Handoff:
         return following
 
     def waiting(self) -> int:
-        """How many tasks wait."""
-        return sum(not waiter[0].done() for waiter in self.waiters)
+        """How many tasks wait. A copy: an exporter's thread may ask."""
+        return sum(not waiter[0].done() for waiter in tuple(self.waiters))

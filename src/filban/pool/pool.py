@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import weakref
@@ -29,6 +30,8 @@ from filban.pool.stats import Counters, PoolStats
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from filban.pool.tags import Tags
+
 logger = logging.getLogger("filban.pool")
 
 # psycopg_pool's default; asyncpg waits for ever, which is how a leak becomes an outage.
@@ -38,6 +41,8 @@ ACQUIRE_TIMEOUT = 30.0
 PROBE_AFTER = 10.0
 
 _NEVER = float("inf")
+# Default names are the same after a restart, so that metrics do not grow with each.
+_NUMBERS = itertools.count(1)
 
 ResetMode = Literal["auto", "always", "never"]
 Callback = Callable[[Any], Awaitable[None]]
@@ -72,8 +77,14 @@ class Pool(_asyncpg_pool.Pool):
         leak_threshold: float | None = None,
         on_leak: Callable[[LeakReport], None] | None = None,
         name: str | None = None,
+        tracer: Any = None,
+        tags: Tags | None = None,
         **connect_kwargs: Any,
     ) -> None:
+        if tracer is not None or tags is not None:
+            from filban.pool.instrument import instrumented
+
+            connection_class = instrumented(connection_class, tracer=tracer, tags=tags)
         mode, callback = _reset_mode(reset, connection_class)
         super().__init__(
             *connect_args,
@@ -107,10 +118,11 @@ class Pool(_asyncpg_pool.Pool):
         self.leak_threshold = leak_threshold
         self.keepalive = keepalive
         self.on_leak = on_leak
-        self.name = name or f"pool-{id(self):x}"
+        self.name = name or f"pool-{next(_NUMBERS)}"
         self.capture_depth = 1 if leak_threshold is None else where.DEPTH
         self.judge = Judge()
         self.counters = Counters()
+        self._address = ""
         self._ready = False
         self._pid = os.getpid()
         self._errand: Callable[[Holder], Coroutine[Any, Any, None]] | None = None
@@ -457,7 +469,9 @@ class Pool(_asyncpg_pool.Pool):
     def _server(self) -> str:
         con = next((h._con for h in self._holders if h.is_connected()), None)
         address = getattr(con, "_addr", None)
-        return ":".join(map(str, address)) if isinstance(address, tuple) else str(address or "")
+        if address is not None:  # kept: a pool without connections is still the same one
+            self._address = ":".join(map(str, address)) if isinstance(address, tuple) else address
+        return self._address
 
     # -- one statement without a lease in sight ------------------------------------------------------
 
@@ -593,6 +607,8 @@ def create_pool(dsn: str | None = None, **kwargs: Any) -> Pool:
     leak_threshold: seconds after which a lease is reported once, with the stack that acquired it;
         on_leak is called with the LeakReport, and the logger "filban.pool" has it as a warning.
     name: the pool's, in statistics, errors and reports.
+    tracer: an OpenTelemetry Tracer: a client span around each statement (`filban.pool.otel`).
+    tags: a `filban.pool.tags.Tags`: where a statement comes from, as a comment at its end.
     """
     return Pool(dsn, **kwargs)
 
