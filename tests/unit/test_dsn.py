@@ -189,7 +189,7 @@ def test_a_written_line_is_read_back(parts):
 
     host, database, user, password = parts
     line = passfile.line(host, 5432, database, user, password)
-    if len(line.splitlines()) != 1 or line.startswith("#"):
+    if line.startswith("#"):
         return
     with tempfile.NamedTemporaryFile("w", suffix="pgpass", encoding="utf-8") as file:
         file.write(line + "\n")

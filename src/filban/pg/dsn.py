@@ -194,9 +194,8 @@ def _target(values: Mapping[str, str]) -> Target:
     user = values.get("user") or _login_name()
     role = values.get("target_session_attrs") or "any"
     if role not in _ROLES:
-        raise dsn_text.bad(
-            f'target_session_attrs "{role}" is unknown', "one of: " + ", ".join(_ROLES)
-        )
+        names = ", ".join(sorted(_ROLES))
+        raise dsn_text.bad(f'target_session_attrs "{role}" is unknown', f"one of: {names}")
     timeout = values.get("connect_timeout")
     if timeout and not timeout.strip().lstrip("-").isdigit():
         raise dsn_text.bad(f'connect_timeout "{timeout}" is not a whole number of seconds')
@@ -223,9 +222,8 @@ def _addresses(values: Mapping[str, str]) -> tuple[Address, ...]:
     if len(ports) == 1:
         ports *= len(hosts)
     if len(ports) != len(hosts):
-        raise dsn_text.bad(
-            f"{len(hosts)} hosts but {len(ports)} ports", "give one port, or one for each"
-        )
+        counted = f"{len(hosts)} hosts but {len(ports)} ports"
+        raise dsn_text.bad(counted, "give one port, or one for each")
     return tuple(
         Address(h.strip() or "localhost", _port(p)) for h, p in zip(hosts, ports, strict=True)
     )

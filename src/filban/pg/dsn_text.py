@@ -154,7 +154,7 @@ def _decoded(text: str) -> str:
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError as error:
-        raise _bad("a percent-escape in the connection string is not UTF-8") from error
+        raise bad("a percent-escape in the connection string is not UTF-8") from error
 
 
 def bad(message: str, hint: str = "") -> ConnectError:

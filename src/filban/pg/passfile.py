@@ -57,10 +57,12 @@ def _lines(path: Path) -> list[str]:
                 stacklevel=2,
             )
             return []
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = path.read_bytes().decode("utf-8", errors="surrogateescape")
     except OSError:  # absent or unreadable: there is no password here, which libpq also accepts
         return []
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
+    # only a newline ends a line for libpq; splitlines() knows a dozen others
+    lines = (line.removesuffix("\r") for line in text.split("\n"))
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _unescaped(text: str) -> str:
