@@ -12,6 +12,8 @@ from typing import Any
 
 import asyncpg
 
+from filban.pool.reset import full_reset
+
 # The ten kinds of state that a pool must not hand on, as statements.
 TEN_KINDS = {
     "setting": "SET work_mem = '77MB'",
@@ -251,6 +253,13 @@ CREATE OPERATOR CLASS other_ops FOR TYPE int USING btree
     AS OPERATOR 1 <, OPERATOR 3 =, FUNCTION 1 int_cmp(int, int);
 CREATE TABLE by_other_class (a int);
 CREATE INDEX ON by_other_class (a other_ops);
+CREATE FUNCTION int_eq(int, int) RETURNS boolean LANGUAGE plpgsql
+    AS $$ BEGIN {action} RETURN $1 = $2; END $$;
+CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int_eq, COMMUTATOR = ===);
+CREATE OPERATOR CLASS excluding_ops FOR TYPE int USING btree
+    AS OPERATOR 1 <, OPERATOR 3 ===, FUNCTION 1 btint4cmp(int, int);
+CREATE TABLE excluding (a int, EXCLUDE USING btree (a excluding_ops WITH ===));
+CREATE TABLE by_class (a int) PARTITION BY RANGE (a other_ops);
 CREATE DOMAIN defaulted_domain AS int DEFAULT f();
 CREATE TABLE of_defaulted_domain (a int, b defaulted_domain);
 CREATE FUNCTION gives_domain() RETURNS checked_domain LANGUAGE plpgsql
@@ -274,6 +283,8 @@ CREATE FUNCTION lower(int) RETURNS int LANGUAGE plpgsql
     AS $$ BEGIN {action} RETURN 1; END $$;
 CREATE FUNCTION in_merge() RETURNS int LANGUAGE sql
     AS 'UPDATE {s}.after_update SET a = 1; SELECT 1';
+-- Last, because it compares: whatever that does to the session, no more is made in it.
+CREATE TABLE by_class_1 PARTITION OF by_class FOR VALUES FROM (1) TO (5);
 """
 
 # Through what each action is reached.
@@ -326,6 +337,9 @@ CARRIERS = {
     "default order": "SELECT a FROM {s}.of_ordered ORDER BY a",
     "default equality": "SELECT DISTINCT a FROM {s}.of_equal",
     "operator class": "INSERT INTO {s}.by_other_class VALUES (1), (2)",
+    "exclusion with an operator": "INSERT INTO {s}.excluding VALUES (1) ON CONFLICT DO NOTHING;"
+    " INSERT INTO {s}.excluding VALUES (1) ON CONFLICT DO NOTHING",
+    "operator class of a partition key": "INSERT INTO {s}.by_class VALUES (2)",
     "default of a domain": "INSERT INTO {s}.of_defaulted_domain (a) VALUES (1)",
     "domain as result": "SELECT {s}.gives_domain()",
     "partition by an expression": "INSERT INTO {s}.by_expression VALUES (1)",
@@ -370,9 +384,9 @@ async def build(connection: asyncpg.Connection[Any], actions: list[str]) -> None
         await connection.execute("CREATE ROLE other")
     await connection.execute(WORLD)
     for action in actions:
-        # A function that runs at once would not find what others leave behind.
         sql = PER_ACTION.replace("{s}", schema_of(action)).replace("{action}", ACTIONS[action])
         await connection.execute(f"BEGIN; {sql}; COMMIT")
+        await full_reset(connection)
 
 
 # What one session may leave to the next, as one JSON object. Not `application_name`: no state of a

@@ -343,6 +343,23 @@ async def test_what_cannot_be_parsed_is_dirty(judge: Judge) -> None:
     assert judge.is_clean("")
 
 
+async def test_strings_that_the_server_reads_otherwise(db: Database) -> None:
+    """Without standard_conforming_strings this text has a SET in it, for the grammar a string."""
+    hiding = "SELECT 'a\\', 'b'; SET ROLE plain; --'"
+    strings = {"standard_conforming_strings": "off"}
+    connection = await db.connect(server_settings=strings)
+    judge = Judge()
+    assert not judge.is_clean(hiding.replace("'b'", "$1"))
+    await judge.refresh(connection)
+    assert not judge.is_clean("SELECT 'a\\' , 'b; SET ROLE plain; --'")
+    assert judge.is_clean("SELECT 'a' , lower('b; SET ROLE plain; --')")
+    await connection.execute("SELECT 'a\\' , ' ; SET ROLE plain; --'")
+    await connection.close()
+    async with db.connection() as other:
+        await judge.refresh(other)
+    assert judge.is_clean("SELECT 'a\\' , 'b; SET ROLE plain; --'")
+
+
 async def test_sequences_count_once_somebody_asks(judge: Judge, db: Database) -> None:
     await db.execute("CREATE SEQUENCE s; CREATE TABLE i (id int GENERATED ALWAYS AS IDENTITY)")
     async with db.connection() as connection:

@@ -174,7 +174,10 @@ def test_settings_of_the_transaction(sql: str, local: bool) -> None:
         ("BEGIN FOR x IN EXECUTE q LOOP END LOOP; END", "EXECUTE of a text made at run time"),
         ("BEGIN CALL p(); END", "CALL"),
         ("BEGIN ELSE DISCARD PLANS; END", "DISCARD"),
-        ('BEGIN PERFORM U&"\\0066"(); END', "a name in Unicode escapes"),
+        ('BEGIN PERFORM U&"\\0066"(); END', "a name that is read in more ways than one"),
+        ("BEGIN PERFORM É(); END", "a name that is read in more ways than one"),
+        ("BEGIN PERFORM " + "f" * 64 + "(); END", "a name that is read in more ways than one"),
+        ('BEGIN PERFORM é(), "É"(), فارسی(); END', ""),
         ("BEGIN PERFORM pg_temp.f(); END", "a temporary object"),
     ],
 )

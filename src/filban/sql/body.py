@@ -28,6 +28,8 @@ _COMMANDS = frozenset(
 )  # fmt: skip
 _SET_IN_TRANSACTION = frozenset({"local", "transaction", "constraints"})
 _WRITING = frozenset({"insert", "update", "delete", "merge", "truncate", "copy"})
+# Names are cut off one byte before (pg_config_manual.h).
+_NAMEDATALEN = 64
 _LITERAL = frozenset({"SCONST", "USCONST", "BCONST", "XCONST", "ICONST", "FCONST", "PARAM"})
 
 
@@ -83,11 +85,19 @@ def _word(text: str, kind: str) -> _Word:
     if kind in _LITERAL:
         return _Word("", "literal")
     if text[0] == '"':
-        return _Word(text[1:-1].replace('""', '"'), "name")
-    if text[0].isalpha() or text[0] == "_":
-        # A name in Unicode escapes may hide any other.
-        return _Word(text.lower(), "escaped" if kind == "UIDENT" else "name")
-    return _Word(text, "operator")
+        name = text[1:-1].replace('""', '"')
+    elif text[0].isalpha() or text[0] == "_":
+        name = text.lower()
+    else:
+        return _Word(text, "operator")
+    return _Word(name, "name" if _is_plain(text, kind) else "odd")
+
+
+def _is_plain(text: str, kind: str) -> bool:
+    """Whether the server takes this name as it stands here: no Unicode escapes, not cut off after
+    63 bytes, no letters whose lower case depends on the server's encoding."""
+    ascii_or_quoted = text.isascii() or text[0] == '"' or text == text.lower()
+    return kind != "UIDENT" and len(text.encode()) < _NAMEDATALEN and ascii_or_quoted
 
 
 def _text(words: Sequence[_Word], index: int) -> str:
@@ -97,8 +107,8 @@ def _text(words: Sequence[_Word], index: int) -> str:
 def _reason(words: Sequence[_Word], index: int) -> str:
     """Why the word at this place may change the session, or ""."""
     word = words[index]
-    if word.kind == "escaped":
-        return "a name in Unicode escapes"
+    if word.kind == "odd":
+        return "a name that is read in more ways than one"
     if word.text == "execute":
         return "EXECUTE of a text made at run time"
     if word.is_name and word.text.startswith("pg_temp"):

@@ -33,6 +33,12 @@ class Judge:
     too: DDL makes it doubt the catalogue at once. It knows the database after `refresh`, which
     whoever has a connection at hand awaits when `due`; until then only what uses no name is clean.
 
+    What others do to the catalogue is seen at the next look, up to `recheck_seconds` later. Until
+    then a function, trigger or policy that has just begun to change sessions goes unnoticed, and a
+    session may be handed on with what it left. DDL that this judge sees, and names it does not
+    know, count at once. Not seen at all are functions of PostgreSQL itself that were altered, and
+    what `ALTER TABLE … ALTER COLUMN TYPE` does without rewriting the table.
+
     currval() and lastval() are session state that every INSERT with a serial or identity key
     changes and next to nobody reads, RETURNING being there. So drawing from a sequence is clean
     until the first statement or function is seen that asks for them, and dirty from then on.
@@ -48,6 +54,8 @@ class Judge:
         self._refreshing = False
         self._doubted = False
         self._sequence_state_counts = False
+        # Whether a backslash in '…' is only that, as for the grammar that judges; None: not known.
+        self._plain_strings: bool | None = None
         self._young: dict[str, str] = {}
         self._old: dict[str, str] = {}
 
@@ -59,6 +67,15 @@ class Judge:
         """Why it may change the session, for people; "" when it does not."""
         reason = self._young.get(sql)
         return self._look_up(sql) if reason is None else reason
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Texts -> why they are dirty, "" for clean ones: the texts that were used last.
+
+        For a pool's every release, which saves itself two calls; a text that is missing here is
+        asked of `is_clean`. To be read anew each time.
+        """
+        return self._young
 
     @property
     def due(self) -> bool:
@@ -78,6 +95,7 @@ class Judge:
         uses a name is clean until a refresh succeeds.
         """
         self._refreshing, self._doubted = True, False
+        self._note_strings(connection)
         try:
             catalogue = await self._read(connection)
         except asyncpg.InsufficientPrivilegeError:
@@ -91,6 +109,12 @@ class Judge:
         finally:
             self._read_at = float("-inf") if self._doubted else time.monotonic()
             self._wants_look = self._refreshing = False
+
+    def _note_strings(self, connection: asyncpg.Connection[Any]) -> None:
+        plain = connection.get_settings().standard_conforming_strings == "on"
+        if plain is not self._plain_strings:
+            self._plain_strings = plain
+            self._young, self._old = {}, {}
 
     def forget(self) -> None:
         """Make `refresh` due, and until then nothing clean that uses a name.
@@ -117,7 +141,9 @@ class Judge:
 
     def _look_up(self, sql: str) -> str:
         reason = self._old.get(sql)
-        if reason is None:
+        if reason is None and not self._plain_strings and "\\" in sql:
+            reason = "a backslash, and standard_conforming_strings is not known to be on"
+        elif reason is None:
             effects = _effects(sql) if len(sql) <= LONGEST_JUDGED else _TOO_LONG
             if effects.ddl:
                 # Not remembered: each time it is run the catalogue may change.

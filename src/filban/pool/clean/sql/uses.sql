@@ -79,10 +79,21 @@ edges (user_kind, user_id, used_kind, used_id) AS (
     JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.oid >= 16384
     WHERE c.relkind IN ('r', 'p', 'm')
     UNION ALL
+    -- What foreign keys and exclusion constraints compare with.
+    SELECT 'w', r.id, 'f', o.oprcode
+    FROM pg_catalog.pg_constraint c
+    CROSS JOIN unnest(c.conpfeqop || c.conppeqop || c.conffeqop || c.conexclop) x (id)
+    JOIN pg_catalog.pg_operator o ON o.oid = x.id AND o.oid >= 16384
+    CROSS JOIN unnest(ARRAY[c.conrelid, c.confrelid]) r (id)
+    WHERE r.id <> 0
+    UNION ALL
     -- Comparing and hashing with an operator class of one's own, in an index or by default.
-    SELECT 'r', i.indrelid, 'f', p.amproc
-    FROM pg_catalog.pg_index i
-    JOIN pg_catalog.pg_opclass o ON o.oid = ANY (i.indclass::oid[])
+    SELECT 'r', k.relation, 'f', p.amproc
+    FROM (SELECT i.indrelid, unnest(i.indclass) FROM pg_catalog.pg_index i
+          UNION ALL
+          SELECT p.partrelid, unnest(p.partclass) FROM pg_catalog.pg_partitioned_table p
+         ) k (relation, opclass)
+    JOIN pg_catalog.pg_opclass o ON o.oid = k.opclass
     JOIN pg_catalog.pg_amproc p ON p.amprocfamily = o.opcfamily AND p.oid >= 16384
     UNION ALL
     SELECT CASE WHEN o.opcintype >= 16384 THEN 't' ELSE 'd' END, o.opcintype, 'f', p.amproc
