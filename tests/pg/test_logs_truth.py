@@ -15,7 +15,6 @@ from tests.conftest import DEFAULT_MAJOR, REQUIRED_MAJORS, lacking, running, ser
 from filban import sql
 from filban.cluster import Cluster
 from filban.profile.logs import Analysis, LogReport, Only, feed, read_logs
-from filban.profile.logs import read as reading
 
 STDERR, CSV, JSON = "server.log", "server.csv", "server.json"
 PREFIX = "%m [%p] %q%u@%d,app=%a,%h "
@@ -306,7 +305,9 @@ async def test_where_the_pieces_end_does_not_matter(run, name, piece, monkeypatc
     file = cluster.data_dir / "log" / name
     whole = await read(file)
     monkeypatch.setattr(feed, "SAMPLE_BYTES", 4096)
-    monkeypatch.setattr(reading, "BLOCK", piece)
+    monkeypatch.setattr(feed, "FIRST", piece)
+    monkeypatch.setattr(feed, "PIECES", {})
+    monkeypatch.setattr(feed, "PIECE", piece)
     pieces = await read(file)
     assert pieces == whole
 

@@ -9,21 +9,12 @@ from datetime import datetime
 
 import polars as pl
 
-from filban.profile.logs import server, sessions, temp
-from filban.profile.logs.failures import LEVELS, Failures
 from filban.profile.logs.frame import Batch, Unread
 from filban.profile.logs.lines import split
-from filban.profile.logs.locks import LockWaits
+from filban.profile.logs.rare import RareEvents
 from filban.profile.logs.rows import LogReport, Source
-from filban.profile.logs.server import ServerLog
-from filban.profile.logs.sessions import SessionLog
 from filban.profile.logs.statements import Statements
-from filban.profile.logs.temp import TempFileLog
 from filban.profile.logs.words import EVENTS, TRANSLATED
-
-_DEADLOCK = "deadlock detected"
-_AUTOVACUUM_CANCELLED = "canceling autovacuum task"
-_WAIT = r"^process \d+ "
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +47,7 @@ class Analysis:
 
     def __post_init__(self) -> None:
         self.statements = Statements()
-        self._failures = Failures()
-        self._locks = LockWaits()
-        self._server = ServerLog()
-        self._sessions = SessionLog()
-        self._temp = TempFileLog(self.statements.registry)
+        self._rare = RareEvents(self.statements.registry)
         self._levels: Counter[str] = Counter()
         self._first: datetime | None = None
         self._last: datetime | None = None
@@ -73,17 +60,11 @@ class Analysis:
         if events.is_empty():
             return 0
         self._span(events)
-        lines, others = split(events.with_row_index("order"), batch.unread)
-        lines = lines.with_columns(pl.col("order").cast(pl.Int64))
-        others = others.with_columns(pl.col("order").cast(pl.Int64))
-        errors = others.filter(pl.col("level").is_in(LEVELS[:3]))
-        self.statements.take(lines, errors.select("order", "pid"))
-        self._failures.take(others)
-        self._single(others)
-        logged = others.filter(pl.col("level") == "LOG")
-        message = pl.col("message")
-        self._sessions.take(logged.filter(message.str.contains(sessions.WANTED)))
-        self._temp.take(logged.filter(message.str.contains(temp.WANTED)))
+        lines, others = split(
+            events.with_columns(pl.int_range(pl.len()).alias("order")), batch.unread
+        )
+        self.statements.take(lines, others)
+        self._rare.take(others)
         return events.height
 
     def finish(self) -> None:
@@ -92,6 +73,8 @@ class Analysis:
 
     def report(self, sources: Sequence[Source]) -> LogReport:
         """The report so far."""
+        self._rare.flush()
+        rare = self._rare
         calls, total_ms = self.statements.totals()
         return LogReport(
             files=tuple(sources),
@@ -108,16 +91,16 @@ class Analysis:
             hours=tuple(self.statements.per_hour()),
             statements=tuple(self.statements.rows()),
             plans=tuple(self.statements.plans.rows()),
-            errors=tuple(self._failures.rows()),
-            cancelled=tuple(self._failures.cancelled()),
-            locks=self._locks.result(),
-            temp_files=tuple(self._temp.rows()),
-            temp_file_count=self._temp.count,
-            temp_file_bytes=self._temp.bytes,
-            checkpoints=self._server.checkpoints(),
-            autovacuum=tuple(self._server.autovacuum()),
-            sessions=self._sessions.result(),
-            server_events=tuple(self._server.events()),
+            errors=tuple(rare.failures.rows()),
+            cancelled=tuple(rare.failures.cancelled()),
+            locks=rare.locks.result(),
+            temp_files=tuple(rare.temp.rows()),
+            temp_file_count=rare.temp.count,
+            temp_file_bytes=rare.temp.bytes,
+            checkpoints=rare.server.checkpoints(),
+            autovacuum=tuple(rare.server.autovacuum()),
+            sessions=rare.sessions.result(),
+            server_events=tuple(rare.server.events()),
             notes=tuple(self._notes()),
         )
 
@@ -146,28 +129,6 @@ class Analysis:
             self._last = max(last, self._last or last)
         for level, count in events.group_by("level").len().iter_rows():
             self._levels[level] += count
-
-    def _single(self, others: pl.DataFrame) -> None:
-        """What is rare enough to be looked at one by one, in order."""
-        message = pl.col("message")
-        is_log = pl.col("level") == "LOG"
-        wanted = others.filter(
-            (is_log & (message.str.contains(_WAIT) | message.str.contains(server.WANTED)))
-            | (pl.col("level").is_in(("FATAL", "PANIC", "ERROR", "WARNING")) & message.str.contains(
-                rf"^(?:{_DEADLOCK}|{_AUTOVACUUM_CANCELLED}|out of memory|terminating any other)"
-                "|No space left"
-            ))
-        )  # fmt: skip
-        for event in wanted.iter_rows(named=True):
-            text = event["message"]
-            if text.startswith("process "):
-                self._locks.wait(event)
-            elif text.startswith(_DEADLOCK):
-                self._locks.deadlock(event)
-            elif text.startswith(_AUTOVACUUM_CANCELLED):
-                self._server.autovacuum_cancelled(event["context"])
-            else:
-                self._server.take(event)
 
     def _notes(self) -> list[str]:
         notes = []

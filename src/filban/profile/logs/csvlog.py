@@ -62,27 +62,28 @@ class CsvLog:
 
     format = "csvlog"
 
-    def cut(self, data: bytes) -> int:
-        """How much of `data`, which starts at a record, is whole records for sure."""
+    def cut(self, data: bytes, before: bytes = b"") -> int:
+        """Up to the last record's beginning that no quoted field contains, `before` counted in."""
         for start in dict.fromkeys((max(0, len(data) - _TAIL), 0)):
             heads = [m.start() for m in HEAD.finditer(data, start) if m.start() > 0]
             if heads:
-                return _outside_quotes(data, heads)
+                return _outside_quotes(data, heads, before)
         return 0
 
     def read(self, data: bytes) -> Batch:
         """Whole records. With polars, or one by one where polars finds something odd."""
-        data = as_text(data)
-        events = _fast(data) if data.count(b'"') % 2 == 0 else None
-        if events is not None:
-            return Batch(events)
-        return _slow(data)
+        if data.count(b'"') % 2 == 0:
+            events = _fast(data if b"\0" not in data else as_text(data))
+            if events is not None:
+                return Batch(events)
+        return _slow(as_text(data))
 
 
-def _outside_quotes(data: bytes, heads: list[int]) -> int:
+def _outside_quotes(data: bytes, heads: list[int], before: bytes) -> int:
     """The last head that no quoted field contains; with a torn record in between, just the last."""
+    quotes = before.count(b'"')
     for head in reversed(heads[-8:]):
-        if data.count(b'"', 0, head) % 2 == 0:
+        if (quotes + data.count(b'"', 0, head)) % 2 == 0:
             return head
     return heads[-1]
 

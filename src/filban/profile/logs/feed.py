@@ -9,10 +9,14 @@ import polars as pl
 from filban.profile.logs.frame import SCHEMA, Batch
 from filban.profile.logs.sniff import SAMPLE_BYTES, Reader, reader_for
 
-# What is read at once: large enough for polars' columns, small enough for 300 MB of memory in all.
-BLOCK = 8 * 1024 * 1024
-# An event longer than this is not waited for.
-LONGEST = 2 * BLOCK
+_MB = 1024 * 1024
+# What is read and looked at at once, by format: some 30,000 events, so that polars' cost per
+# operation does not matter, and all stays below 300 MB of memory.
+PIECES = {"stderr": 8 * _MB, "csvlog": 10 * _MB, "jsonlog": 16 * _MB}
+PIECE = 4 * _MB  # of other formats, which go through Python's own objects
+FIRST = 1 * _MB  # while the format is not known
+# An event longer than this many pieces is not waited for.
+LONGEST = 2
 TAIL = 1024
 
 
@@ -26,40 +30,45 @@ class Feed:
         self.unknown = False  # it begins with something that is no log of PostgreSQL
         self.tail = b""
         self._prefix = prefix
-        self._waiting = b""
+        self._rest = b""
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes to read next."""
+        return PIECES.get(self.reader.format, PIECE) if self.reader else FIRST
 
     def take(self, data: bytes) -> Iterator[Batch]:
         """Batches of the events that are whole now."""
-        self._waiting += data
-        if self.reader is None and len(self._waiting) < SAMPLE_BYTES:
-            return
-        reader = self._recognise()
+        if self.reader is None:
+            data, self._rest = self._rest + data, b""
+            if len(data) < SAMPLE_BYTES or not self._recognised(data):
+                self._rest = b"" if self.unknown else data
+                return
+        reader = self.reader
         if reader is None:
             return
-        end = reader.cut(self._waiting)
-        if end == 0 and len(self._waiting) > LONGEST:
-            end = len(self._waiting)
-        if end:
-            yield self._read(reader, end)
+        end = reader.cut(data, self._rest)
+        whole = b"".join((self._rest, memoryview(data)[:end])) if end else b""
+        self._rest = data[end:] if end else self._rest + data
+        if len(self._rest) > LONGEST * self.wanted:
+            whole, self._rest = whole + self._rest, b""
+        if whole:
+            yield self._read(reader, whole)
 
     def finish(self, *, half_lines: bool = True) -> Iterator[Batch]:
         """The rest. Without `half_lines`, a last line without its end stays for the next time."""
-        end = len(self._waiting) if half_lines else self._waiting.rfind(b"\n") + 1
-        reader = self._recognise() if end else None
-        if reader is not None:
-            yield self._read(reader, end)
+        end = len(self._rest) if half_lines else self._rest.rfind(b"\n") + 1
+        if end and (self.reader or self._recognised(self._rest)) and self.reader:
+            data, self._rest = self._rest[:end], self._rest[end:]
+            yield self._read(self.reader, data)
 
-    def _recognise(self) -> Reader | None:
-        if self.reader is None and not self.unknown:
-            self.reader = reader_for(self._waiting, self._prefix)
+    def _recognised(self, data: bytes) -> bool:
+        if not self.unknown:
+            self.reader = reader_for(data, self._prefix)
             self.unknown = self.reader is None
-        if self.unknown:
-            self.consumed += len(self._waiting)
-            self._waiting = b""
-        return self.reader
+        return not self.unknown
 
-    def _read(self, reader: Reader, end: int) -> Batch:
-        data, self._waiting = self._waiting[:end], self._waiting[end:]
-        self.consumed += end
+    def _read(self, reader: Reader, data: bytes) -> Batch:
+        self.consumed += len(data)
         self.tail = (self.tail + data[-TAIL:])[-TAIL:]
         return reader.read(data) if data.strip() else Batch(pl.DataFrame(schema=SCHEMA))

@@ -11,7 +11,6 @@ from typing import BinaryIO
 
 from filban.errors import UsageError
 from filban.profile.logs.analyse import Analysis
-from filban.profile.logs.feed import BLOCK
 from filban.profile.logs.positions import Positions
 from filban.profile.logs.read import LogFile
 from filban.profile.logs.rows import LogReport, Source
@@ -57,7 +56,7 @@ class Follower:
             if path not in self._open:
                 self._begin(path)
             known = self._open[path]
-            while data := known.stream.read(BLOCK):
+            while data := known.stream.read(known.log.wanted):
                 known.log.take(data)
                 news = True
             known.log.flush()
@@ -84,7 +83,7 @@ class Follower:
     def _close(self, path: Path) -> None:
         known = self._open.pop(path)
         with known.stream as stream:
-            while data := stream.read(BLOCK):
+            while data := stream.read(known.log.wanted):
                 known.log.take(data)
         known.log.finish(self._positions, half_lines=False)
         self._done.append(known.log.source())

@@ -99,10 +99,4 @@ def conform(events: pl.DataFrame) -> pl.DataFrame:
 def as_text(data: bytes) -> bytes:
     """`data` as UTF-8 without NUL: databases of other encodings write into the same log, and a
     crash of the machine leaves blocks of NUL."""
-    if b"\0" in data:
-        data = data.replace(b"\0", b"")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("utf-8", "replace").encode()
-    return data
+    return data.replace(b"\0", b"").decode("utf-8", "replace").encode()

@@ -38,13 +38,14 @@ class JsonLog:
     _keys: ClassVar[dict[str, str]] = JSONLOG
     _schema: ClassVar[dict[str, pl.DataType]] = _fields(JSONLOG)
 
-    def cut(self, data: bytes) -> int:
+    def cut(self, data: bytes, before: bytes = b"") -> int:  # noqa: ARG002
         return data.rfind(b"\n") + 1
 
     def read(self, data: bytes) -> Batch:
-        data = as_text(data)
-        # Control characters: simd-json turns a lone surrogate (\ud800) into NUL.
-        raw = None if b"\\ud" in data else self._frame(data)
+        raw = self._frame(data)
+        if raw is None:  # not UTF-8, or lines that are no JSON
+            data = as_text(data)
+            raw = self._frame(data)
         return Batch(self._events(raw)) if raw is not None else self._slow(data)
 
     def _frame(self, data: bytes) -> pl.DataFrame | None:

@@ -9,21 +9,25 @@ statement, the other way round does not matter.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from filban import sql
 
-# A number is one that stands alone (t1 and orders_2024 are names).
+# A number is one that stands alone (t1 and orders_2024 are names). Whatever holds quotes is skipped
+# as a whole, from the left.
 _CONSTANTS = r"'[^']*'|\b[0-9][0-9.]*"
-# With double quotes, backslashes, comments or dollar quotes in the text: names are kept ($1).
+_COMMENTS = r"/\*(?s:.*?)\*/"
+# With anything else in the text: names in double quotes and $n are kept, which costs ten times as
+# much.
 _ALL_CONSTANTS = (
     r"""("(?:[^"]|"")*"|\$[0-9]+)|\b[eE]'(?:[^'\\]|\\(?s:.)|'')*'|'[^']*'|\$\$(?s:.*?)\$\$"""
-    r"""|/\*(?s:.*?)\*/|--[^\n]*|\b[0-9][0-9.]*"""
+    rf"""|{_COMMENTS}|--[^\n]*|\b[0-9][0-9.]*"""
 )
 _SPECIAL = r'["\\]|/\*|--|\$\$'
+# Quoted names without a space, a digit in front or anything else that could look like a constant.
+_PLAIN_NAMES = r'^(?:[^"\\$-]|-[^-]|"[A-Za-z_][A-Za-z0-9_]*"|\$[0-9])*$'
 _IN_LIST = r"(?i)\bIN\s*\(\s*\?(?:\s*,\s*\?)+\s*\)"
 _VALUES = r"(\([?,\s]*\))(?:\s*,\s*\([?,\s]*\))+"
 # Dollar quotes with a tag may hold any quotes; their texts are left as they are.
@@ -42,16 +46,9 @@ def keys(texts: pl.Series) -> pl.Series:
     if distinct.is_empty():
         return pl.Series("key", [None] * len(texts), pl.UInt64)
     special = distinct["text"].str.contains(_SPECIAL)
-    tagged = special & distinct["text"].str.contains(_TAGGED)
-    bare = pl.concat(
-        [
-            distinct.filter(~special).with_columns(pl.col("text").str.replace_all(_CONSTANTS, "?")),
-            distinct.filter(special & ~tagged).with_columns(
-                pl.col("text").str.replace_all(_ALL_CONSTANTS, "${1}?")
-            ),
-            distinct.filter(tagged),
-        ]
-    )
+    text = pl.col("text")
+    simple = distinct.filter(~special).with_columns(text.str.replace_all(_CONSTANTS, "?"))
+    bare = pl.concat([simple, *_special(distinct.filter(special))])
     listed = bare["text"].str.contains(r"\?\s*,")
     short = bare.filter(listed).with_columns(
         pl.col("text").str.replace_all(_IN_LIST, "IN (?)").str.replace_all(_VALUES, "$1")
@@ -60,6 +57,19 @@ def keys(texts: pl.Series) -> pl.Series:
         pl.col("text").str.strip_chars(" \t\n;").hash()
     )
     return raw.replace_strict(done["raw"], done["text"], default=None).alias("key")
+
+
+def _special(distinct: pl.DataFrame) -> list[pl.DataFrame]:
+    text = pl.col("text")
+    plain = distinct["text"].str.contains(_PLAIN_NAMES)
+    tagged = distinct["text"].str.contains(_TAGGED)
+    return [
+        distinct.filter(plain).with_columns(text.str.replace_all(f"{_COMMENTS}|{_CONSTANTS}", "?")),
+        distinct.filter(~plain & ~tagged).with_columns(
+            text.str.replace_all(_ALL_CONSTANTS, "${1}?")
+        ),
+        distinct.filter(~plain & tagged),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +105,20 @@ class Registry:
         self._keys: dict[int, int] = {}
         self._next = 1
 
-    def unknown(self, keys: Iterable[int]) -> list[int]:
-        return [key for key in keys if key not in self._keys]
-
-    def learn(self, keys: Sequence[int], texts: Sequence[str]) -> None:
-        """Parse one text of each new key."""
+    def numbers(self, frame: pl.DataFrame) -> pl.Series:
+        """The statement's number of each row's `key`, learning from `text` what is new."""
+        distinct = frame["key"].unique()
         if len(self._keys) > _CACHE:
             self._keys.clear()
-        for hashed, text in zip(keys, texts, strict=True):
-            if hashed not in self._keys:
-                self._keys[hashed] = self._number(identify(text))
-
-    def numbers(self, frame: pl.DataFrame, column: str = "text") -> pl.Series:
-        """The statement's number of each row's `key`, learning from `column` what is new."""
-        distinct = frame.unique("key", keep="first", maintain_order=True)
-        fresh = set(self.unknown(distinct["key"]))
-        if fresh or len(self._keys) > _CACHE:
-            self.learn(distinct["key"].to_list(), distinct[column].to_list())
-        keys = distinct["key"]
-        numbers = pl.Series([self._keys[key] for key in keys], dtype=pl.UInt32)
-        return frame["key"].replace_strict(keys, numbers, return_dtype=pl.UInt32).alias("number")
+        fresh = [key for key in distinct if key not in self._keys]
+        if fresh:
+            rows = frame.select("key", "text").filter(pl.col("key").is_in(fresh))
+            for key, text in rows.unique("key", keep="first", maintain_order=True).iter_rows():
+                self._keys[key] = self._number(identify(text))
+        numbers = pl.Series([self._keys[key] for key in distinct], dtype=pl.UInt32)
+        return (
+            frame["key"].replace_strict(distinct, numbers, return_dtype=pl.UInt32).alias("number")
+        )
 
     def forget(self, numbers: set[int]) -> None:
         """Statements that are counted among the others from now on; seen again, they are new."""

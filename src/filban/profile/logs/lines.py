@@ -5,21 +5,27 @@ from __future__ import annotations
 import html
 import json
 import re
+from typing import Any
 
 import polars as pl
 
 from filban.profile.logs.frame import Unread
 from filban.profile.logs.words import FOREIGN_START, LANGUAGES, rewrites
 
-# What log_min_duration_statement, log_duration and auto_explain write …
-_DURATION = (
-    r"^duration: (?P<ms>[0-9]+\.[0-9]+) ms"
-    r"(?: {1,2}(?P<kind>statement|parse|bind|execute fetch from|execute|plan"
-    r"|fastpath function call)(?: [^:\n]*)?:\s(?P<text>(?s:.*)))?$"
-)
-# … and log_statement.
+# What log_min_duration_statement, log_duration and auto_explain write is
+#   duration: 1.234 ms[  kind [name]: text]
+# It is taken apart at its marks: five times faster than by a regular expression.
+_MARK = "duration: "
+# What stands between the milliseconds and the colon begins with this -> kind; the longest first.
+_KINDS = (
+    ("statement", "statement"), ("parse ", "parse"), ("bind ", "bind"),
+    ("execute fetch from ", "fetch"), ("execute ", "execute"), ("plan", "plan"),
+    ("fastpath function call", "fastpath"),
+)  # fmt: skip
+_COLUMNS = ("order", "time", "pid", "user", "db", "app", "query_id", "detail", "context", "message")
+
+# What log_statement writes.
 _LOGGED = r"^(?P<kind>statement|execute fetch from|execute)(?: [^:\n]*)?: (?P<text>(?s:.*))$"
-_KINDS = {"execute fetch from": "fetch", "fastpath function call": "fastpath"}
 _LOGGED_KINDS = {"execute fetch from": "fetch", "execute": "executing", "statement": "logged"}
 
 # SQL-level EXECUTE: the line's DETAIL is "prepare: PREPARE name (types) AS statement".
@@ -62,42 +68,53 @@ def split(events: pl.DataFrame, unread: Unread) -> tuple[pl.DataFrame, pl.DataFr
     `executing` (a text without a duration, of a simple query or a prepared statement).
     A duration that says something else is a half line: counted as unread.
     """
-    is_log = events["level"] == "LOG"
-    timed = is_log & events["message"].str.starts_with("duration: ")
+    timed = _timed(events)
     others = events.filter(~timed)
     english = in_english(others)
     if english is not others:
         events = pl.concat([events.filter(timed), english]).sort("order")
-        is_log = events["level"] == "LOG"
-        timed = is_log & events["message"].str.starts_with("duration: ")
+        timed = _timed(events)
         others = events.filter(~timed)
-    durations = _durations(events.filter(timed), unread)
+    durations = _durations(events.select(_COLUMNS).filter(timed), unread)
     logged = (others["level"] == "LOG") & others["message"].str.contains(_LOGGED)
     if not logged.any():
         return _of_prepared(durations), others
-    texts = _groups(others.filter(logged), _LOGGED).with_columns(
-        pl.col("kind").replace(_LOGGED_KINDS), pl.lit(None, pl.Float64).alias("ms")
-    )
-    lines = pl.concat([durations, texts.select(durations.columns)]).sort("order")
+    texts = _logged(others.filter(logged)).select(durations.columns)
+    lines = pl.concat([durations, texts]).sort("order")
     return _of_prepared(lines), others.filter(~logged)
 
 
+def _timed(events: pl.DataFrame) -> pl.Series:
+    return (events["level"] == "LOG") & events["message"].str.starts_with(_MARK)
+
+
 def _durations(events: pl.DataFrame, unread: Unread) -> pl.DataFrame:
-    lines = _groups(events, _DURATION)
-    half = lines["ms"].is_null()
+    took = events["message"].str.slice(len(_MARK)).str.splitn(" ms", 2).struct.unnest()
+    parts = took["field_1"].str.splitn(":", 2).struct.unnest()
+    head = pl.col("field_0").str.strip_chars_start(" ")
+    kind: Any = pl.when(head == "").then(pl.lit("bare"))
+    for begins, name in _KINDS:
+        kind = kind.when(head.str.starts_with(begins)).then(pl.lit(name))
+    said = parts.select(
+        took["field_0"].cast(pl.Float64, strict=False).alias("ms"),
+        kind.otherwise(None).alias("kind"),
+        pl.col("field_1").str.slice(1).alias("text"),
+    )
+    half = said["ms"].is_null() | said["kind"].is_null()
+    half |= said["text"].is_null() != (said["kind"] == "bare")
+    lines = pl.concat([events.drop("message"), said], how="horizontal")
     if half.any():
         for message in events.filter(half)["message"]:
             unread.add(message)
         lines = lines.filter(~half)
-    return lines.with_columns(
-        pl.col("ms").cast(pl.Float64), pl.col("kind").replace(_KINDS).fill_null("bare")
+    return lines
+
+
+def _logged(events: pl.DataFrame) -> pl.DataFrame:
+    groups = events["message"].str.extract_groups(_LOGGED).struct.unnest()
+    return pl.concat([events, groups], how="horizontal").with_columns(
+        pl.col("kind").replace(_LOGGED_KINDS), pl.lit(None, pl.Float64).alias("ms")
     )
-
-
-def _groups(events: pl.DataFrame, pattern: str) -> pl.DataFrame:
-    """The named groups in place of the message."""
-    groups = events["message"].str.extract_groups(pattern).struct.unnest()
-    return pl.concat([events.drop("message"), groups], how="horizontal")
 
 
 def _of_prepared(lines: pl.DataFrame) -> pl.DataFrame:

@@ -103,10 +103,13 @@ class LockWaits:
 
     def result(self) -> Locks:
         """So far; a wait whose end is not in the log yet counts with what is known of it."""
-        closed = copy.deepcopy(self)
-        for pid in list(closed._open):  # noqa: SLF001  # our own
-            closed._end(pid)  # noqa: SLF001
-        return closed._result()  # noqa: SLF001
+        closed = LockWaits(
+            dict(self._open), list(self._done), copy.deepcopy(self._sums), self._graphs,
+            self._deadlocks,
+        )  # fmt: skip
+        for pid in list(closed._open):  # our own
+            closed._end(pid)
+        return closed._result()
 
     def _result(self) -> Locks:
         objects = [

@@ -20,6 +20,7 @@ _LONG_BEFORE = 1 << 40  # in `order`: before all of a batch
 
 _KEPT = ("order", "time", "pid", "user", "db", "app", "query_id", "kind", "ms", "text",
          "detail", "key", "nested")  # fmt: skip
+_SLIM = ("order", "pid", "kind", "key")
 # Texts of log_statement: of a simple query, of a prepared statement.
 _TEXTS = ("logged", "executing")
 
@@ -31,16 +32,16 @@ class Pairing:
         self._held: pl.DataFrame | None = None
         self._executed: pl.DataFrame | None = None  # each process' last execution without its plan
 
-    def take(self, lines: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
-        """`lines` as `lines.split` gives them with `order`, `key` and `nested`; `errors`: order,
-        time and pid of the errors. Returns rows with `ms` (null: not known) and `calls`."""
+    def take(self, lines: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+        """What `lines.split` gives, with `order`, and the lines with `key` and `nested`. Returns
+        rows with `ms` (null: not known) and `calls`."""
         lines = lines.select(_KEPT)
         if self._held is not None:
             lines = pl.concat([self._held, lines], how="vertical")
             self._held = None
         kinds = set(lines["kind"].unique())
         if kinds & {*_TEXTS, "bare"}:
-            lines = self._join_durations(lines, errors)
+            lines = self._join_durations(lines, others)
         own_plans = (pl.col("kind") == "plan") & ~pl.col("nested")
         if kinds & {"execute", "executing", "plan"}:
             self._executed, lines = _drop_plans_of_executions(lines, self._executed, own_plans)
@@ -63,12 +64,12 @@ class Pairing:
         )
         return True
 
-    def _join_durations(self, lines: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
+    def _join_durations(self, lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         """A text of log_statement takes the next duration without a text of its process; a text
         followed by an error has failed, and is no call, as in pg_stat_statements."""
         ours = pl.col("kind").is_in([*_TEXTS, "bare"])
         others = lines.filter(~ours)
-        marks = errors.select(
+        marks = events.filter(pl.col("level").is_in(("ERROR", "FATAL", "PANIC"))).select(
             "order", "pid", pl.lit("error").alias("kind"), pl.lit(None, pl.Float64).alias("ms")
         )
         rows = pl.concat([lines.filter(ours), marks], how="diagonal").sort("order")
@@ -134,8 +135,8 @@ def _drop_plans_of_executions(
     Opening and closing brackets, and those that close nothing are plans without an execution: where
     the running sum falls to a new low. Returns each process' last open execution, and the lines.
     """
-    before = lines.clear() if executed is None else executed
-    rows = pl.concat([before, lines]).filter(pl.col("kind").is_in(["execute", "ghost"]) | plan)
+    rows = lines.filter((pl.col("kind") == "execute") | plan).select(_SLIM)
+    rows = rows if executed is None else pl.concat([executed, rows])
     of = (pl.col("pid").fill_null(-1), pl.col("key"))
     step = pl.when(pl.col("kind") == "plan").then(-1).otherwise(1)
     rows = rows.with_columns(step.cum_sum().over(of).alias("open"))
@@ -145,10 +146,12 @@ def _drop_plans_of_executions(
     last = rows.unique("pid", keep="last", maintain_order=True).tail(HELD)
     last = (
         last.filter(pl.col("kind") != "plan")
-        .select(_KEPT)
+        .select(_SLIM)
         .with_columns(pl.lit("ghost").alias("kind"), pl.col("order") - _LONG_BEFORE)
     )
     taken = rows.filter(pl.col("kind") == "plan")["order"]
+    if taken.is_empty():
+        return last, lines
     return last, lines.filter(~pl.col("order").is_in(taken.implode()))
 
 

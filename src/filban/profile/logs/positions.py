@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from filban.errors import DiskFull, UsageError
-from filban.profile.logs.feed import BLOCK, TAIL
+from filban.profile.logs.feed import TAIL
 
+_BLOCK = 1024 * 1024
 HEAD = 1024  # bytes; a log's first lines have times in milliseconds
 MOST = 10_000  # files that are remembered, the latest read ones
 _VERSION = 1
@@ -110,7 +111,7 @@ class Positions:
 def skip(stream: BinaryIO, offset: int, keep: int = 0) -> bytes:
     """Read and forget `offset` bytes but the last `keep`, which are returned (fewer at the end)."""
     left, last = offset, b""
-    while left and (block := stream.read(min(BLOCK, left))):
+    while left and (block := stream.read(min(_BLOCK, left))):
         left -= len(block)
         last = (last + block)[-keep:] if keep else b""
     return b"" if left else last

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from filban.errors import UsageError
 from filban.profile.logs.analyse import Analysis
-from filban.profile.logs.feed import BLOCK, Feed
+from filban.profile.logs.feed import Feed
 from filban.profile.logs.frame import Unread
 from filban.profile.logs.positions import HEAD, Positions, skip
 from filban.profile.logs.rows import LogReport, Source
@@ -75,6 +75,11 @@ class LogFile:
             positions.read(self._head, self._feed.tail, self._offset + self._feed.consumed)
 
     @property
+    def wanted(self) -> int:
+        """How many bytes to read next."""
+        return self._feed.wanted
+
+    @property
     def given(self) -> int:
         return self._given
 
@@ -128,7 +133,7 @@ async def _read(log: LogFile, path: Path | str, positions: Positions, on_bytes: 
     stream = open_log(path)
     try:
         await asyncio.to_thread(log.begin, stream, positions, again)
-        while data := await asyncio.to_thread(stream.read, BLOCK):
+        while data := await asyncio.to_thread(stream.read, log.wanted):
             await asyncio.to_thread(log.take, data)
             on_bytes(log.name, log.given)
     except BROKEN as error:

@@ -25,8 +25,9 @@ class Reader(Protocol):
     def format(self) -> str:
         """csvlog, jsonlog, cnpg, cloudsql, docker, syslog or stderr."""
 
-    def cut(self, data: bytes) -> int:
-        """How much of `data` (it starts at an event) is whole events for sure; 0: nothing yet."""
+    def cut(self, data: bytes, before: bytes = b"") -> int:
+        """How much of `data` belongs to whole events for sure; 0: nothing of it yet. In front of it
+        stands `before`, which starts at an event."""
 
     def read(self, data: bytes) -> Batch:
         """The events of whole events' bytes, and what of them could not be read."""

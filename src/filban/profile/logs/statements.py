@@ -99,9 +99,9 @@ class Statements:
         self._kept: dict[int, _Kept] = {}
         self._serial = 0
 
-    def take(self, lines: pl.DataFrame, errors: pl.DataFrame) -> None:
-        """`lines` of `lines.split` with their `order`; the errors of the same events."""
-        if lines.is_empty() and errors.is_empty():
+    def take(self, lines: pl.DataFrame, others: pl.DataFrame) -> None:
+        """What `lines.split` gives, with `order`."""
+        if lines.is_empty():
             return
         lines = self._explained(lines)
         lines = lines.with_columns(
@@ -109,7 +109,7 @@ class Statements:
             (pl.col("kind").eq("plan") & pl.col("context").is_not_null()).alias("nested"),
         )
         self.plans.take(lines, self.registry)
-        self._add(self._pairing.take(lines, errors))
+        self._add(self._pairing.take(lines, others))
 
     def finish(self) -> None:
         rest = self._pairing.rest()

@@ -24,7 +24,7 @@ class StderrLog:
         self.prefix = prefix
         self._tabs = tabs
 
-    def cut(self, data: bytes) -> int:
+    def cut(self, data: bytes, before: bytes = b"") -> int:  # noqa: ARG002
         """Up to the last event's beginning: its details may follow."""
         for start in dict.fromkeys((max(0, len(data) - _TAIL), 0)):
             begin = data.rfind(b"\n", 0, start) + 1 if start else 0
@@ -34,7 +34,7 @@ class StderrLog:
         return 0
 
     def read(self, data: bytes) -> Batch:
-        lines = pl.read_lines(as_text(data))
+        lines = _lines(data)
         fields = lines["line"].str.extract_groups(self.prefix.line).struct.unnest()
         lines = pl.concat([lines, fields], how="horizontal")
         unread = Unread()
@@ -66,6 +66,13 @@ class StderrLog:
         return joined.with_columns(
             pl.concat_str("message", "more", separator="\n", ignore_nulls=True).alias("message")
         )
+
+
+def _lines(data: bytes) -> pl.DataFrame:
+    try:
+        return pl.read_lines(data if b"\0" not in data else as_text(data))
+    except pl.exceptions.PolarsError:  # not UTF-8
+        return pl.read_lines(as_text(data))
 
 
 def _attach(heads: pl.DataFrame) -> pl.DataFrame:

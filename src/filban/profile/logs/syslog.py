@@ -59,7 +59,7 @@ class SyslogLog:
         self.prefix = found
         self._stderr = StderrLog(Prefix(header + found.text, found.verbose))
 
-    def cut(self, data: bytes) -> int:
+    def cut(self, data: bytes, before: bytes = b"") -> int:  # noqa: ARG002
         return data.rfind(b"\n") + 1
 
     def read(self, data: bytes) -> Batch:

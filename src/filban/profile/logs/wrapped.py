@@ -34,7 +34,7 @@ class WrappedLog:
             )
         self._stderr = StderrLog(found)
 
-    def cut(self, data: bytes) -> int:
+    def cut(self, data: bytes, before: bytes = b"") -> int:  # noqa: ARG002
         if not self._array:
             return data.rfind(b"\n") + 1
         ends = [match.end() for match in _ENTRY_END.finditer(data)]
