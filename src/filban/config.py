@@ -13,6 +13,7 @@ Unknown keys are errors: a misspelt setting that is silently ignored is worse th
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -97,8 +98,9 @@ def _check(path: Path, table: Mapping[str, Any]) -> CheckConfig:
         raise _wrong(path, "check.ignore", "a list of CODE or CODE:SUBJECT")
     thresholds = _table(path, table, "thresholds")
     for name, value in thresholds.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _wrong(path, f"check.thresholds.{name}", "a number")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value < math.inf:  # TOML knows nan and inf
+            raise _wrong(path, f"check.thresholds.{name}", "a number, 0 or more")
     return CheckConfig(
         fail_on=fail_on(_text(path, "check.fail_on", table.get("fail_on", "critical"))),
         ignore=tuple(Ignore.parse(_text(path, "check.ignore", i)) for i in ignore),

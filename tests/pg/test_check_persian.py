@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from planted import apply, find, verdicts
 
+from conftest import fresh_database
 from filban.finding import Severity
 from filban.persian import CHECKS
 
@@ -48,6 +49,28 @@ async def test_a_ctype_without_letters_under_an_odd_name(odd_db):
     await remade(odd_db, "ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'")
     [found] = await find(odd_db.dsn, CHECKS, "locale.ctype_c")
     await recreated(odd_db, found)
+
+
+@pytest.mark.parametrize(
+    ("major", "provider", "lacks"),
+    [
+        (15, "LOCALE_PROVIDER icu ICU_LOCALE 'fa-IR' LC_CTYPE 'C'", "pg_trgm"),
+        (18, "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_CTYPE 'C'", "pg_trgm"),
+        (18, "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C' LC_CTYPE 'C.UTF-8'", "lower()"),
+    ],
+)
+async def test_who_sorted_before_sorts_after(cluster_of, major, provider, lacks):
+    """The provider stays; the builtin C, which knows no letters, becomes C.UTF-8."""
+    sorts = "SELECT to_jsonb(d) ->> 'datlocprovider' FROM pg_database d WHERE datname = $1"
+    async with fresh_database(cluster_of(major)) as db:
+        await remade(db, f"ENCODING 'UTF8' LC_COLLATE 'C' {provider}")
+        [found] = await find(db.dsn, CHECKS, "locale.ctype_c")
+        assert lacks in found.why
+        assert ("pg_trgm" in found.why) != ("lower()" in found.why)
+        before = await db.fetchval(sorts, db.name)
+        if db.cluster.binaries.has("pg_dump"):
+            await recreated(db, found)
+            assert await db.fetchval(sorts, db.name) == before
 
 
 async def test_an_unknown_encoding(db):

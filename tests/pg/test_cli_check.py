@@ -112,6 +112,40 @@ def test_what_cannot_be_reached_is_one_sentence_and_exit_code_2(dsn, says):
     assert error["hint"]
 
 
+async def test_output_that_goes_nowhere(db):
+    """A reader that leaves keeps the verdict; a full disk is a sentence and exit code 2."""
+    await with_duplicate(db)
+    command = [sys.executable, "-m", "filban", "check", db.dsn, *UNSAFE, "--fail-on=warning"]
+    for extra in ([], ["--json"]):
+        reads, writes = os.pipe()
+        os.close(reads)
+        gone = subprocess.run([*command, *extra], stdout=writes, stderr=subprocess.PIPE, timeout=60)
+        os.close(writes)
+        assert (gone.returncode, gone.stderr) == (1, b"")
+        with open("/dev/full", "w") as full:
+            run = subprocess.run(
+                [*command, *extra], stdout=full, stderr=subprocess.PIPE, timeout=60
+            )
+        assert run.returncode == 2
+        assert b"No space left" in run.stderr
+        assert b"Traceback" not in run.stderr
+
+
+async def test_a_terminal_that_knows_ascii_only(odd_db):
+    await with_duplicate(odd_db)
+    run = filban("check", odd_db.dsn, env={"PYTHONIOENCODING": "ascii"})
+    assert "Traceback" not in run.stderr
+    assert "\\u0641" in run.stdout  # the first letter of its name
+
+
+async def test_a_page_that_cannot_be_written_is_said_first(db, tmp_path):
+    run = filban(
+        "check", "postgresql://127.0.0.1:1/x", "--html", str(tmp_path / "no" / "page.html")
+    )
+    assert run.returncode == 2
+    assert "cannot write" in run.stderr
+
+
 def test_usage_errors_are_exit_code_2_and_help_has_an_example():
     assert filban("check", "--no-such-option").returncode == 2
     assert filban("nonsense").returncode == 2

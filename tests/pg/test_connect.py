@@ -71,6 +71,8 @@ async def test_nobody_listens():
 async def test_a_socket_directory_without_a_server(tmp_path):
     error = await refused(f"host={tmp_path} user=u dbname=d")
     assert error.reason == "unreachable"
+    assert "no such socket" in error.message
+    assert "running" in error.hint
 
 
 async def test_a_host_name_that_does_not_exist():
@@ -89,6 +91,7 @@ async def test_something_that_is_not_postgresql():
         for mode in ("disable", "prefer", "require"):
             error = await refused(f"postgresql://u@127.0.0.1:{port}/d?sslmode={mode}", timeout=2)
             assert error.reason in {"other", "unreachable", "tls"}
+            assert ("not a PostgreSQL server" in error.message) == (mode == "prefer")
 
 
 async def test_wrong_password_and_none(scram_cluster):
@@ -304,7 +307,7 @@ async def pgbouncer(port: int):
         (folder / "ini").write_text(
             f"[databases]\n* = host=127.0.0.1 port={port}\n[pgbouncer]\n"
             f"listen_addr=127.0.0.1\nlisten_port={listen}\nunix_socket_dir=\n"
-            f"auth_type=trust\nauth_file={folder}/users\npool_mode=transaction\n"
+            f"auth_type=trust\nauth_file={folder}/users\npool_mode=transaction\nadmin_users=postgres\n"
         )
         bouncer = await asyncio.create_subprocess_exec(
             program, str(folder / "ini"), stderr=asyncio.subprocess.PIPE, **user
@@ -331,3 +334,6 @@ async def test_through_pgbouncer_in_transaction_mode(db):
             await fetch(session.connection, "CREATE TABLE t()", "a write")
         assert caught.value.sqlstate == "25006"
         assert await session.connection.fetchval("SHOW search_path") != "pg_catalog"
+        with pytest.raises(NotSupported, match="PgBouncer's own console"):
+            async with pg.session(f"postgresql://postgres@127.0.0.1:{listen}/pgbouncer"):
+                pass

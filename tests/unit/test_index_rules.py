@@ -244,3 +244,14 @@ def test_little_bloat_is_worth_knowing_only(extra, severity):
     )
     [found] = bloat.findings([replace(SPACE, size_bytes=2 * needed + extra)], limits)
     assert found.severity == severity
+
+
+def test_a_size_that_nobody_has_counted_is_not_zero():
+    """A failed build leaves relpages at 0, whatever it has written."""
+    found = replace(INDEX, is_valid=False, size_bytes=0)
+    [finding] = invalid.findings([found], {})
+    assert finding.title == "A half-built index"
+    assert finding.evidence["size"].value == "not counted yet"
+    [pair] = redundancy.superfluous([keyed(1, 1), replace(keyed(2, 1), size_bytes=0)])
+    [finding] = redundancy.findings([pair], {}, UsageThresholds())
+    assert " 0 B" not in finding.title

@@ -117,6 +117,17 @@ def test_the_page_loads_nothing():
 def test_a_page_that_cannot_be_written(tmp_path):
     with pytest.raises(UsageError, match="cannot write"):
         html.write(REPORT, tmp_path / "no" / "such" / "folder.html")
+    for file in (tmp_path / "no" / "such" / "folder.html", tmp_path):
+        with pytest.raises(UsageError, match="cannot write"):
+            html.require_writable(file)
+    html.require_writable(tmp_path / "new.html")
+    assert not (tmp_path / "new.html").exists()
+
+
+def test_what_is_hidden_is_not_called_fine():
+    assert document.summary(Report("x", ())) == "Nothing to report."
+    hidden = {"not_visible": [{"what": "sessions", "remedy": ""}]}
+    assert "what this role may see" in document.summary(Report("x", (), hidden))
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,13 @@ def test_too_frequent(checkpoints, expected):
     assert len(list(too_frequent(checkpoints, DEFAULT, CheckpointThresholds()))) == expected
 
 
+def test_a_size_is_found_even_where_no_forced_checkpoint_is_allowed():
+    """A threshold of 0, as filban.toml may say: no share is below half of it."""
+    limits = CheckpointThresholds(checkpoint_requested_percent=0.0)
+    busy = Checkpoints(1, 1000, 86_400.0, 1000.0 * GB, 86_400.0)
+    assert roomy_max_wal_size(busy, DEFAULT, limits) > DEFAULT.max_wal_size_bytes
+
+
 def test_where_alter_system_is_not_ours_the_value_is_advice():
     [finding] = too_frequent(
         seen(1000, 1000), DEFAULT, CheckpointThresholds(), managed_by="Amazon RDS"

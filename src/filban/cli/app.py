@@ -8,8 +8,8 @@ from typing import Annotated, Any, cast
 import typer
 
 from filban import __version__
-from filban.cli import check, demo, logs
-from filban.cli.common import fail, quiet_pipe
+from filban.cli import check, demo, logs, pool
+from filban.cli.common import fail, print_any_letter, standard_output
 from filban.errors import FilbanError, Interrupted
 
 app = typer.Typer(
@@ -42,20 +42,22 @@ def _root(
 check.register(app)
 demo.register(app)
 logs.register(app)
+pool.register(app)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command; every ending becomes an exit code, every error of ours a sentence."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with quiet_pipe():
-        try:
+    print_any_letter()
+    result: object = 0
+    try:
+        with standard_output():
             result = app(arguments, standalone_mode=False)
-        except FilbanError as error:
-            return fail(error, as_json="--json" in arguments)
-        except typer.TyperException as error:
-            cast("Any", error).show()
-            return 2
-        except (typer.Abort, KeyboardInterrupt):
-            return fail(Interrupted("interrupted"))
-        return result if isinstance(result, int) else 0
-    return 0
+    except FilbanError as error:
+        return fail(error, as_json="--json" in arguments)
+    except typer.TyperException as error:
+        cast("Any", error).show()
+        return 2
+    except (typer.Abort, KeyboardInterrupt):
+        return fail(Interrupted("interrupted"))
+    return result if isinstance(result, int) else 0

@@ -17,6 +17,7 @@ from filban.cli.common import (
     err,
     out,
     run_async,
+    standard_output,
     target,
     write_json,
 )
@@ -85,16 +86,18 @@ def check(
     settings = config.load(config_file)
     rules = [*settings.check.ignore, *(_ignore(text) for text in ignore or ())]
     where = target(dsn, dsn_option, settings)
-    report = run_async(lambda: run_check(where, ignore=rules, thresholds=settings.check.thresholds))
     if html_file is not None:
         from filban.render import html  # jinja2 takes a tenth of a small check's time to load
 
-        html.write(report, html_file)
-    if as_json:
-        write_json(report)
-    else:
-        terminal.print_report(out, report, facts=facts, everything=everything)
+        html.require_writable(html_file)
+    report = run_async(lambda: run_check(where, ignore=rules, thresholds=settings.check.thresholds))
+    with standard_output():
+        if as_json:
+            write_json(report)
+        else:
+            terminal.print_report(out, report, facts=facts, everything=everything)
     if html_file is not None:
+        html.write(report, html_file)
         err.print(f"wrote {html_file}", soft_wrap=True)
     limit = settings.check.fail_on if fail_on is None else config.fail_on(fail_on.value)
     return _exit_code(report, limit)

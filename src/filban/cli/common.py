@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,14 +18,22 @@ from rich.console import Console
 from rich.text import Text
 
 from filban import config, pg
-from filban.errors import FilbanError, Interrupted
+from filban.errors import DiskFull, FilbanError, Interrupted, UsageError
 from filban.render.json import dumps
 from filban.render.terminal import clean
 
 Result = TypeVar("Result")
 
+
+class _Output(Console):
+    """rich ends the process with 1 when the reader has gone; that is the code for findings."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 err = Console(stderr=True, highlight=False)
-out = Console(highlight=False)
+out = _Output(highlight=False)
 
 DsnArgument = Annotated[
     str | None,
@@ -117,9 +127,28 @@ def write_json(document: Any) -> None:
 
 
 @contextlib.contextmanager
-def quiet_pipe() -> Any:
-    """`filban … | head` ends quietly: the reader has gone, which is no error of ours."""
+def standard_output() -> Iterator[None]:
+    """Around whatever prints. `filban … | head` is no error of ours and keeps its exit code; a
+    disk that is full raises DiskFull, a closed or broken output UsageError."""
     try:
         yield
+        sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
+    except OSError as error:
+        _discard_output()
+        message = f"cannot write to standard output: {error.strerror or error}"
+        kind = DiskFull if error.errno == errno.ENOSPC else UsageError
+        raise kind(message, hint="see where it is redirected to") from error
+
+
+def _discard_output() -> None:
+    """What is still buffered would fail once more when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_any_letter() -> None:
+    """A name that the terminal's encoding lacks is printed as an escape, not as a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from filban.cli.common import JsonOption, err, out, run_async, write_json
+from filban.cli.common import JsonOption, err, out, run_async, standard_output, write_json
 from filban.cli.progress import shown
 from filban.errors import ExtraMissing
 from filban.finding import Severity
@@ -60,12 +60,14 @@ def demo(
         err.print(f"stopped and removed {stop}", soft_wrap=True)
         return 0
     options = flow.DemoOptions(articles=articles, seed=seed, keep=keep, bin_dir=bin_dir)
+    html.require_writable(report_file)
     with shown() as progress:
         report = run_async(lambda: flow.demo(options, progress))
     html.write(report, report_file)
-    if as_json:
-        write_json(report)
-    else:
-        terminal.print_report(out, report, facts=True)
+    with standard_output():
+        if as_json:
+            write_json(report)
+        else:
+            terminal.print_report(out, report, facts=True)
     err.print(f"wrote {report_file}", soft_wrap=True)
     return 1 if report.worst() is Severity.critical else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from filban.persian import rules
-from filban.persian.rows import CharacterType, CollationVersion
+from filban.persian.rows import CharacterType, CollationVersion, LocaleProvider
 from filban.pg import Query, Session
 from filban.pg.check import Outcome
 
@@ -15,6 +15,7 @@ async def locale(session: Session, limits: rules.LocaleThresholds) -> Outcome:
     del limits
     server = session.server
     collations = await session.rows(Query(_PACKAGE, "collation_versions"), CollationVersion)
+    provider = await session.row(Query(_PACKAGE, "locale_provider"), LocaleProvider)
     seen = (
         [await session.row(Query(_PACKAGE, "ctype"), CharacterType)]
         if server.encoding == "UTF8"
@@ -22,8 +23,8 @@ async def locale(session: Session, limits: rules.LocaleThresholds) -> Outcome:
     )
     return Outcome(
         (
-            *(f for s in seen for f in rules.ctype_c(server, s)),
-            *rules.encoding_sql_ascii(server),
+            *(f for s in seen for f in rules.ctype_c(server, s, provider)),
+            *rules.encoding_sql_ascii(server, provider),
             *rules.collation_versions(collations, standby=server.in_recovery),
         )
     )

@@ -9,11 +9,20 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class CharacterType:
-    """What trying shows of a UTF8 database. replacement: an lc_ctype of this server that works."""
+    """What trying shows of a UTF8 database."""
 
     lowers_letters: bool
     separates_punctuation: bool
-    replacement: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LocaleProvider:
+    """Who sorts text: c is libc, i is ICU, b is builtin. ctype: an lc_ctype here that works."""
+
+    provider: str
+    provider_locale: str | None
+    template_provider: str
+    ctype: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +39,6 @@ class CollationVersion:
 
 QUERIES: Mapping[str, type] = {
     "ctype": CharacterType,
+    "locale_provider": LocaleProvider,
     "collation_versions": CollationVersion,
 }

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from filban.finding import Finding, Fix, Quantity, Severity
-from filban.persian.rows import CharacterType, CollationVersion
+from filban.persian.rows import CharacterType, CollationVersion, LocaleProvider
 from filban.pg import Server
 from filban.pg.dsn import conninfo
 from filban.units import count
 
-# In Debian and every glibc from 2.35 on; PostgreSQL 17 brings its own.
+# In Debian and every glibc from 2.35 on, and the builtin provider's own name for it (17 and later).
 FALLBACK_CTYPE = "C.UTF-8"
 
 
@@ -21,7 +21,7 @@ class LocaleThresholds:
     """None: a locale is right or wrong."""
 
 
-def ctype_c(server: Server, seen: CharacterType) -> Iterator[Finding]:
+def ctype_c(server: Server, seen: CharacterType, provider: LocaleProvider) -> Iterator[Finding]:
     """locale.ctype_c: at most one finding."""
     if seen.lowers_letters and seen.separates_punctuation:
         return
@@ -29,20 +29,30 @@ def ctype_c(server: Server, seen: CharacterType) -> Iterator[Finding]:
         code="locale.ctype_c",
         severity=Severity.warning,
         subject=server.database,
-        title=f"lc_ctype {server.lc_ctype} knows no letters beyond ASCII",
+        title="The database's locale knows no letters beyond ASCII",
         why="Text in Persian, or any other than English, is stored right but read wrong: "
-        "pg_trgm sees no letters in it, text search leaves commas and quotation marks on the "
-        "words, and lower() and ILIKE do nothing with it.",
+        + ", and ".join(_consequences(seen))
+        + ".",
         evidence={
             "lc_ctype": Quantity(server.lc_ctype),
             "lowers_letters": Quantity(seen.lowers_letters),
             "separates_punctuation": Quantity(seen.separates_punctuation),
         },
-        fix=_recreate(server, seen.replacement or FALLBACK_CTYPE),
+        fix=_recreate(server, provider),
     )
 
 
-def encoding_sql_ascii(server: Server) -> Iterator[Finding]:
+def _consequences(seen: CharacterType) -> Iterator[str]:
+    if not seen.separates_punctuation:
+        yield (
+            "pg_trgm sees no letters in it, text search leaves commas and quotation marks on the "
+            "words"
+        )
+    if not seen.lowers_letters:
+        yield "lower() and ILIKE do nothing with it"
+
+
+def encoding_sql_ascii(server: Server, provider: LocaleProvider) -> Iterator[Finding]:
     """locale.encoding_sql_ascii: at most one finding."""
     if server.encoding != "SQL_ASCII":
         return
@@ -54,18 +64,24 @@ def encoding_sql_ascii(server: Server) -> Iterator[Finding]:
         why="SQL_ASCII takes any bytes from any client: texts in different encodings mix unseen, "
         "length() counts bytes, and nothing beyond ASCII can be searched or sorted.",
         evidence={"encoding": Quantity(server.encoding)},
-        fix=_recreate(server, FALLBACK_CTYPE),
+        fix=_recreate(
+            server,
+            provider,
+            "Text that is not in UTF-8 stops the load: then dump with pg_dump's --encoding=LATIN1 "
+            "(or whatever it is in). ",
+        ),
     )
 
 
-def _recreate(server: Server, ctype: str) -> Fix:
+def _recreate(server: Server, provider: LocaleProvider, caution: str = "") -> Fix:
     """Neither can be changed in place: load into a new database, then swap the names."""
     old, new = server.database, f"{server.database}_new"
     kept = f"{server.database}_old"
     create = ["createdb", "--template=template0", "--encoding=UTF8"]
     create += [
         f"--lc-collate={server.lc_collate}",
-        f"--lc-ctype={ctype}",
+        f"--lc-ctype={provider.ctype or FALLBACK_CTYPE}",
+        *_provider_options(provider),
     ]
     create += ["--", new]
     load = ["psql", "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--dbname={conninfo(new)}"]
@@ -76,10 +92,24 @@ def _recreate(server: Server, ctype: str) -> Fix:
                 f"{shlex.join(['pg_dump', f'--dbname={conninfo(old)}'])} | {shlex.join(load)}",
             )
         ),
-        caution="Stop the services that write first. The copy is a new database "
+        caution=f"Stop the services that write first. {caution}The copy is a new database "
         f'"{new}" beside the old one: compare, then rename the old one to "{kept}" and the new one '
         f'to "{old}" (ALTER DATABASE … RENAME TO) while nobody is connected, and run ANALYZE.',
     )
+
+
+def _provider_options(provider: LocaleProvider) -> list[str]:
+    """Sort as before; template0 may have been made with another provider."""
+    match provider.provider:
+        case "i":
+            return ["--locale-provider=icu", f"--icu-locale={provider.provider_locale}"]
+        case "b":  # its C knows no letters either
+            known = FALLBACK_CTYPE if provider.provider_locale == "C" else provider.provider_locale
+            return ["--locale-provider=builtin", f"--builtin-locale={known}"]
+        case "c" if provider.template_provider != "c":
+            return ["--locale-provider=libc"]
+        case _:
+            return []
 
 
 def collation_versions(

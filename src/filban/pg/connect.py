@@ -218,6 +218,12 @@ def connect_errors(target: Target, address: Address, seconds: float) -> Iterator
             "check sslmode, sslrootcert and the server's certificate",
         ) from error
     except ConnectionError as error:
+        if "SSL" in str(error) and target.tls.get("sslmode", "prefer") in ("allow", "prefer"):
+            raise _failed(
+                "other",
+                f"{where}: what answers there is not a PostgreSQL server",
+                "check the host and the port",
+            ) from error
         if "SSL" in str(error):
             raise _failed(
                 "tls",
@@ -228,6 +234,13 @@ def connect_errors(target: Target, address: Address, seconds: float) -> Iterator
             "unreachable",
             f"{where}: nobody listens there ({error.strerror or error})",
             "is the server running, and is this its host and port?",
+        ) from error
+    except FileNotFoundError as error:  # a Unix socket
+        raise _failed(
+            "unreachable",
+            f"{where}: nobody listens there (no such socket)",
+            "is the server running, with this socket directory and port? -h and -p of psql, "
+            "PGHOST and PGPORT name others",
         ) from error
     except OSError as error:
         raise _failed(

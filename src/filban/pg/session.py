@@ -90,6 +90,11 @@ async def session(
 async def probe(connection: asyncpg.Connection) -> Server:
     """What this server is and what this role may see. Four small reads."""
     version = connection.get_server_version()
+    if version.major <= 1:  # PgBouncer gives its own version there
+        raise NotSupported(
+            "this is PgBouncer's own console, not a database of the server behind it",
+            hint="name that database instead of pgbouncer",
+        )
     if version.major < OLDEST_MAJOR:
         raise NotSupported(
             f"this is PostgreSQL {version.major}, which has reached its end of life",

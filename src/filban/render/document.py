@@ -84,7 +84,8 @@ def groups(report: Report, *, everything: bool = False) -> list[Group]:
 def summary(report: Report) -> str:
     """One sentence that counts."""
     if not report.findings:
-        return "Nothing to report."
+        hidden = report.facts.get("not_visible")
+        return "Nothing to report in what this role may see." if hidden else "Nothing to report."
     names = {
         Severity.critical: ("critical", "critical"),
         Severity.warning: ("warning", "warnings"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,16 @@ def page(report: Report) -> str:
     )
 
 
+def require_writable(file: Path) -> None:
+    """Before work that ends with writing the page. Raises UsageError, as `write` would."""
+    if file.is_dir():
+        raise _unwritable(file, "it is a folder")
+    if not file.parent.is_dir():
+        raise _unwritable(file, f"there is no folder {file.parent}")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise _unwritable(file, "no right to, or a read-only file system")
+
+
 def write(report: Report, file: Path) -> None:
     """Write the page. Raises UsageError (no such folder, no right) or DiskFull."""
     write_page(page(report), file)
@@ -60,6 +71,8 @@ def write_page(text: str, file: Path) -> None:
     except OSError as error:
         if error.errno == 28:  # ENOSPC
             raise DiskFull(f"no room to write {file}", hint="free some space there") from error
-        raise UsageError(
-            f"cannot write {file}: {error.strerror}", hint="name a file in a folder you may write"
-        ) from error
+        raise _unwritable(file, error.strerror or str(error)) from error
+
+
+def _unwritable(file: Path, why: str) -> UsageError:
+    return UsageError(f"cannot write {file}: {why}", hint="name a file in a folder you may write")

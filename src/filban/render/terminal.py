@@ -106,7 +106,8 @@ def _not_visible(console: Console, report: Report) -> None:
         return
     console.print("[bold magenta]Not visible to this role[/bold magenta]")
     for item in hidden:
-        console.print(Text(f"  {clean(item['what'])}: {clean(item['remedy'])}"))
+        remedy = f": {clean(item['remedy'])}" if item["remedy"] else ""
+        console.print(Text(f"  {clean(item['what'])}{remedy}"))
     console.print()
 
 

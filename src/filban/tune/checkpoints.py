@@ -98,11 +98,13 @@ def _percent(forced: float, seen: Checkpoints, settings: CheckpointSettings) -> 
 def roomy_max_wal_size(
     seen: Checkpoints, settings: CheckpointSettings, limits: CheckpointThresholds
 ) -> int:
-    """The size doubled until the same WAL would have forced less than half of the allowed share."""
+    """The size doubled until the same WAL would have forced less than half of the allowed share,
+    or (where next to nothing is allowed) not a single checkpoint."""
     size_bytes = settings.max_wal_size_bytes
     while True:
         size_bytes *= 2
         trigger = size_bytes / (1.0 + settings.completion_target)
         forced = forced_by_wal(seen, trigger)
-        if _percent(forced, seen, settings) < limits.checkpoint_requested_percent / 2:
+        share = _percent(forced, seen, settings)
+        if forced < 1 or share < limits.checkpoint_requested_percent / 2:
             return size_bytes

@@ -56,7 +56,7 @@ def failing(
     since = archiver.archived_seconds_ago
     lasting = _lasting(archiver, waiting)
     critical = lasting is not None and lasting >= limits.archive_failing_critical_seconds
-    ago = "never since it is counted" if since is None else f"last {duration(since)} ago"
+    ago = "never since counting began" if since is None else f"last {duration(since)} ago"
     yield Finding(
         code="archive.failing",
         severity=Severity.critical if critical else Severity.warning,

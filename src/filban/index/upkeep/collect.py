@@ -58,7 +58,7 @@ async def usage(session: Session, limits: UsageThresholds) -> Outcome:
         findings=tuple(f for part in parts for f in part.findings),
         facts={
             "indexes": len(known),
-            "indexes_bytes": sum(i.size_bytes for i in known if not i.is_partitioned),
+            "indexes_size_bytes": sum(i.size_bytes for i in known if not i.is_partitioned),
         }
         | {k: v for part in parts for k, v in part.facts.items()},
         hidden=(Hidden(what, "look again later; lock.blocked names the holder"),) if unread else (),

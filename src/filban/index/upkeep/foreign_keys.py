@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from filban.finding import Finding, Fix, Quantity, Severity
+from filban.index.upkeep.evidence import counted
 from filban.index.upkeep.rows import ForeignKey, Index
 from filban.index.upkeep.thresholds import ForeignKeyThresholds
 
@@ -112,10 +113,7 @@ def findings(
             evidence={
                 "constraints": Quantity(", ".join(k.name for k in one.keys)),
                 "rows": Quantity(key.rows, "rows"),
-                # no pages are counted before the first VACUUM or ANALYZE
-                "size": Quantity(key.size_bytes, "bytes")
-                if key.size_bytes
-                else Quantity("not counted yet"),
+                "size": counted(key.size_bytes),
                 "referenced": Quantity(_targets(one)),
                 "referenced_deletes": Quantity(sum(k.referenced_deletes for k in one.keys), "rows"),
             },

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from filban.finding import Finding, Fix, Quantity, Severity
+from filban.index.upkeep.evidence import clause, counted
 from filban.index.upkeep.removal import drop
 from filban.index.upkeep.rows import Index
-from filban.units import size
 
 # REINDEX CONCURRENTLY's transient names; a number follows where the name was taken.
 _TRANSIENT = re.compile(r"_cc(new|old)\d*$")
@@ -31,11 +31,11 @@ def findings(
             code="index.invalid",
             severity=Severity.warning,
             subject=index.name,
-            title=f"{_title(index)}: {size(index.size_bytes)} that no query may use",
+            title=_title(index) + clause(index.size_bytes, "that no query may use"),
             why=_why(index),
             evidence={
                 "table": Quantity(index.table_name),
-                "size": Quantity(index.size_bytes, "bytes"),
+                "size": counted(index.size_bytes),
                 "written_by_every_change": Quantity(index.is_maintained),
                 "unique": Quantity(index.is_unique),
             },

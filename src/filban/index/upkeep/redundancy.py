@@ -12,10 +12,10 @@ from operator import attrgetter
 from typing import Literal
 
 from filban.finding import Finding, Fix, Quantity, Severity
+from filban.index.upkeep.evidence import clause, counted
 from filban.index.upkeep.removal import drop
 from filban.index.upkeep.rows import Index
 from filban.index.upkeep.thresholds import UsageThresholds
-from filban.units import size
 
 # One key as the planner tells keys apart: (column or expression, class, collation, order).
 _Key = tuple[int | str | None, str, str, str]
@@ -153,10 +153,10 @@ def findings(
             f"{kept.name} answers too.",
             evidence={
                 "table": Quantity(index.table_name),
-                "size": Quantity(index.size_bytes, "bytes"),
+                "size": counted(index.size_bytes),
                 "scans": Quantity(index.scans, "count"),
                 "kept": Quantity(kept.name),
-                "kept_size": Quantity(kept.size_bytes, "bytes"),
+                "kept_size": counted(kept.size_bytes),
                 "kept_scans": Quantity(kept.scans, "count"),
             },
             fix=_fix(index, kept, definitions, double),
@@ -165,11 +165,11 @@ def findings(
 
 def _title(index: Index, kept: Index, double: bool) -> str:
     what = "The same index as" if double else "Its keys are the first keys of"
-    return f"{what} {kept.name}: {size(index.size_bytes)} for nothing"
+    return f"{what} {kept.name}" + clause(index.size_bytes, "for nothing")
 
 
 def _fix(index: Index, kept: Index, definitions: Mapping[int, str], double: bool) -> Fix:
     if double:
         return drop(index, definitions.get(index.oid))
-    larger = f"Its queries will use {kept.name} ({size(kept.size_bytes)})."
+    larger = f"Its queries will use {kept.name}{clause(kept.size_bytes, 'large')}."
     return drop(index, definitions.get(index.oid), larger)
