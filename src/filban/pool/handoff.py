@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from filban.pool.holder import Holder
 
 
-# What a task waits for, the loop's time at which it gives up (infinity: never), and the task. A bare
-# tuple: it is made for every acquire from a pool that is fully used.
+# What a task waits for, the loop's time at which it gives up (infinity: never), and the task. A
+# bare tuple: it is made for every acquire from a pool that is fully used.
 Waiter = tuple["asyncio.Future[Holder]", float, "asyncio.Task[Any] | None"]
 
 

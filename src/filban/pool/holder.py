@@ -5,27 +5,36 @@ from __future__ import annotations
 import asyncio
 import random
 import weakref
-from collections.abc import Awaitable, Callable
+from bisect import bisect_left
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from asyncpg import pool as _asyncpg_pool
 
-from filban.pool import where
-from filban.pool.lease import MANY, Lease
+from filban.pool import straight, where
+from filban.pool.context import route
+from filban.pool.lease import Lease
+from filban.pool.stats import BUCKETS
 
 if TYPE_CHECKING:
     from filban.pool.pool import Pool
 
 # Ages are spread by up to this share, so that connections opened together do not end together.
 AGE_JITTER = 0.2
+# Different statements noted before a reset is taken for granted: it costs nothing beside them.
+MANY = 256
+_NEVER = float("inf")
 # What a probe of an idle connection may take before the connection counts as dead.
 PROBE_SECONDS = 5.0
 
 
+_new = object.__new__
+
+
 class _Anchor:
-    """Stands where asyncpg keeps the lease in its connection, so that the connection keeps no dropped
-    lease alive; through it asyncpg finds the pool whose caches it has to clear."""
+    """Stands where asyncpg keeps the lease in its connection, so that the connection keeps no
+    dropped lease alive; through it asyncpg finds the pool whose caches it has to clear."""
 
     __slots__ = ("_holder",)
 
@@ -38,21 +47,26 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
     the place where the lease was acquired."""
 
     __slots__ = (
-        "acquired_at", "anchor", "born", "dirty", "expires_at", "has_callbacks", "idle_since",
-        "lease", "places",
-        "reported", "retired", "route", "task", "texts", "was_standby",
+        "acquired_at", "anchor", "born", "clock", "dirty", "dropped", "earlier", "ended",
+        "expires_at", "has_callbacks", "idle_since", "lease", "places", "plain", "queries",
+        "reported", "retired", "route", "running", "task", "text", "was_standby",
     )  # fmt: skip
 
+    # asyncpg's, which its stubs leave out.
     _pool: Pool
     _con: Any
     _in_use: Any
+    _setup: Any
+    _timeout: float | None
+    _generation: int
+    _max_queries: int
 
     def __init__(
         self,
         pool: Pool,
         *,
-        max_queries: float,
-        setup: Callable[[Any], Awaitable[None]] | None,
+        max_queries: int,
+        setup: Any,
         max_inactive_time: float,
     ) -> None:
         super().__init__(
@@ -60,14 +74,22 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
         )
         self.anchor = _Anchor(self)
         self.lease: weakref.ref[Lease] | None = None
-        self.texts: list[str] = []
-        self.dirty = False
+        self.dropped = self._dropped  # bound once, not for every lease
+        # The statement that ran last, and the others of the lease. Mostly there are none.
+        self.text: str | None = None
+        self.earlier: set[str] | None = None
+        self.dirty = pool.always_dirty
+        self.plain = False
+        # When the last statement ended and how many run: only for reports of leaks.
+        self.clock = None if pool.leak_threshold is None else pool._loop.time
+        self.ended = 0.0
+        self.running = self.queries = 0
         self.retired = False
         self.reported = False
         self.was_standby = False
         self.born = self.has_callbacks = False
         self.acquired_at = self.idle_since = 0.0
-        self.expires_at = float("inf")
+        self.expires_at = _NEVER
         self.places: tuple[where.Place, ...] = ()
         self.task: asyncio.Task[Any] | None = None
         self.route: str | None = None
@@ -76,10 +98,41 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
 
     def note(self, text: object) -> None:
         """Remember a statement of the lease."""
-        if not isinstance(text, str):
+        if type(text) is not str:
             self.dirty = True
-        elif len(self.texts) < MANY:
-            self.texts.append(text)
+            return
+        if self.text is not None and self.text != text:
+            if self.earlier is None:
+                self.earlier = set()
+            self.earlier.add(self.text)
+            self.dirty = self.dirty or len(self.earlier) >= MANY
+        self.text = text
+
+    def texts(self) -> list[str]:
+        """All statements of the lease, the last one first."""
+        last = [] if self.text is None else [self.text]
+        return last if self.earlier is None else last + list(self.earlier)
+
+    async def timed(self, statement: Awaitable[Any]) -> Any:
+        """Await a statement, and remember when it ended."""
+        self.running += 1
+        try:
+            return await statement
+        finally:
+            self.running -= 1
+            self.ended = self._pool._loop.time()
+
+    def idle_for(self, now: float) -> float | None:
+        """Seconds since the last statement of the lease ended; None while one runs."""
+        return None if self.running else now - max(self.ended, self.acquired_at)
+
+    def look_for_queries(self, now: float) -> None:
+        """Statements that pass by the lease (of prepared statements, of cursors) are seen here, by
+        a tick of the pool."""
+        protocol = None if self._con is None else self._con._protocol
+        if protocol is not None and protocol.queries_count != self.queries:
+            self.queries = protocol.queries_count
+            self.ended = max(self.ended, now) if not self.running else self.ended
 
     def pin(self, lease: Lease, *, dirty: bool) -> None:
         """Callbacks of the connection are given its lease: it has to keep the lease alive then."""
@@ -89,18 +142,22 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
 
     # -- out ---------------------------------------------------------------------------------------
 
-    def lend(self, now: float) -> Lease:
+    def lend(
+        self, now: float, places: tuple[where.Place, ...], task: asyncio.Task[Any] | None
+    ) -> Lease:
         """A lease on the connection, which is known to be good."""
         con = self._con
-        lease = Lease(self, con)
+        lease: Lease = _new(Lease)  # without __init__: a call less for every acquire
+        lease._c = con
+        lease._holder = self
         con._proxy = lease if self.has_callbacks else self.anchor
-        self.lease = weakref.ref(lease, self._dropped)
+        self.lease = weakref.ref(lease, self.dropped)
         self._in_use = True
         self.acquired_at = now
-        pool = self._pool
-        self.places = where.capture(pool.capture_depth)
-        self.task = asyncio.current_task(pool._loop)
-        pool.counters.acquired += 1
+        self.places = places
+        self.task = task
+        if self._pool.leak_threshold is not None:
+            self.route = route.get()
         return lease
 
     async def connect(self) -> None:
@@ -121,13 +178,14 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
         self.idle_since = now
         age = pool.max_age
         self.expires_at = (
-            float("inf") if age is None else now + age * (1 - AGE_JITTER * random.random())  # noqa: S311
+            _NEVER if age is None else now + age * (1 - AGE_JITTER * random.random())  # noqa: S311
         )
         self.was_standby = _is_standby(self._con)
         self.has_callbacks = _has_callbacks(self._con)
+        self.plain = straight.is_plain(type(self._con))
 
     def is_good(self, now: float) -> bool:
-        """Whether the connection can be lent without a look: alive as far as is known, and young."""
+        """Whether the connection can be lent without a look: alive as far as known, and young."""
         con = self._con
         pool = self._pool
         probe_after = pool.probe_after
@@ -162,7 +220,7 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
         self._con = None
 
     async def probe(self) -> bool:
-        """Ask the server whether it is alive and still what it was; a connection that fails is gone.
+        """Ask the server whether it is alive and still what it was; else the connection goes.
 
         `SELECT 1` passes on a demoted primary, whose connections then fail at the first write: a
         changed role retires every connection of the pool.
@@ -170,8 +228,9 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
         pool, con = self._pool, self._con
         pool.counters.probes += 1
         try:
-            standby = await con.fetchval(
-                "SELECT pg_catalog.pg_is_in_recovery()", timeout=PROBE_SECONDS
+            # asyncpg's own method: a service's connection class may have another signature.
+            standby = await asyncpg.Connection.fetchval(
+                con, "SELECT pg_catalog.pg_is_in_recovery()", timeout=PROBE_SECONDS
             )
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             pool.counters.probes_failed += 1
@@ -184,9 +243,9 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
         con.terminate()
         return False
 
-    async def lend_after_setup(self, now: float) -> Lease:
+    async def lend_after_setup(self, now: float, places: tuple[where.Place, ...]) -> Lease:
         """`lend`, then the user's `setup`, whose failure costs the connection."""
-        lease = self.lend(now)
+        lease = self.lend(now, places, asyncio.current_task(self._pool._loop))
         if self._setup is None:
             return lease
         con = self._con
@@ -206,32 +265,79 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
     # -- in ----------------------------------------------------------------------------------------
 
     def try_release(self) -> bool:
-        """Take the connection back at once, if nothing has to be awaited for it."""
+        """Take the connection back at once, if nothing has to be awaited for it.
+
+        Every release of a service passes here: one flat function, the likely case by the shortest
+        way. Listeners need no look of their own: adding one makes the lease dirty.
+        """
         con, pool = self._con, self._pool
         if con is None:
             return True
         protocol = con._protocol
         if (
             protocol is None
-            or con.is_closed()
-            or self._generation != pool._generation
-            or self.retired
+            or self.dirty
+            or self.has_callbacks
             or protocol._is_cancelling()
-            or protocol.queries_count >= self._max_queries
-            or con._top_xact is not None
             or protocol.is_in_transaction()
-            or con._listeners
-            or con._log_listeners
+            or con._top_xact is not None
+            or not protocol.is_connected()
+            or protocol.queries_count >= self._max_queries
+            or self._generation != pool._generation
         ):
+            if not self._may_stay(con, protocol):
+                return False
+        elif (
+            self.earlier is not None or pool.judge.verdicts.get(self.text or "") != ""
+        ) and not pool.stays_clean(self):
             return False
         now = pool._loop.time()
-        if now >= self.expires_at or not pool.stays_clean(self):
+        if now >= self.expires_at:
             return False
         con._pool_release_ctr += 1
-        pool.counters.resets_skipped += 1
-        self._release()
-        self._setup_inactive_callback()
+        if self._in_use is not True:
+            self._tell_closer()
+        self._in_use = None
+        held = now - self.acquired_at
+        hold = pool.counters.hold
+        hold.counts[bisect_left(BUCKETS, held)] += 1
+        hold.sum += held
+        self.idle_since = now
+        lease = self.lease()  # type: ignore[misc]
+        if lease is not None:
+            lease._c = None
+        self.lease = self.task = self.text = con._proxy = None
+        if self.earlier is not None or self.reported or self.dirty:
+            self._forget()
+        queue = pool._queue
+        if queue.waiters or self.retired or pool._errand is not None:
+            pool.take_back(self)
+        else:
+            queue.idle.append(self)
+            if pool._idle_timer is None:
+                pool.look_after_idle()
         return True
+
+    def _may_stay(self, con: Any, protocol: Any) -> bool:
+        """The unlikely case of `try_release`, all of it looked at."""
+        pool = self._pool
+        return (
+            protocol is not None
+            and protocol.is_connected()
+            and self._generation == pool._generation
+            and not protocol._is_cancelling()
+            and protocol.queries_count < self._max_queries
+            and con._top_xact is None
+            and not protocol.is_in_transaction()
+            and not con._listeners
+            and not con._log_listeners
+            and pool.stays_clean(self)
+        )
+
+    def _tell_closer(self) -> None:
+        """close() waits for the end of this lease."""
+        if self._in_use is not None and not self._in_use.done():
+            self._in_use.set_result(None)
 
     def try_release_of(self, lease: Lease) -> bool:
         """`try_release`, unless the lease has ended already (released by hand, or terminated)."""
@@ -251,30 +357,31 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
         await super().release(timeout)
 
     def _release(self) -> None:
-        """The lease is over: end it, and hand the holder to whoever waits."""
+        """The lease is over by the long way, or with its connection: end it, and hand the holder to
+        whoever waits."""
         if self._in_use is None:
             return
-        if self._in_use is not True and not self._in_use.done():
-            self._in_use.set_result(None)
+        if self._in_use is not True:
+            self._tell_closer()
         self._in_use = None
         pool = self._pool
         now = pool._loop.time()
         pool.counters.hold.observe(now - self.acquired_at)
+        pool.counters.long_releases += 1
         self.idle_since = now
-        self._end_lease()
-        pool.take_back(self)
-
-    def _end_lease(self) -> None:
         reference, self.lease = self.lease, None
         lease = None if reference is None else reference()
         if lease is not None:
             lease._detach()
-        con = self._con
-        if con is not None:
-            con._proxy = None
-        self.texts = []
-        self.dirty = self.reported = False
-        self.task = self.route = None
+        if self._con is not None:
+            self._con._proxy = None
+        self.task = self.text = None
+        self._forget()
+        pool.take_back(self)
+
+    def _forget(self) -> None:
+        self.earlier = self.route = None
+        self.dirty, self.reported = self._pool.always_dirty, False
 
     async def wait_until_released(self) -> None:
         if self._in_use is None:

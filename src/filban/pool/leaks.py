@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from filban.errors import PoolExhausted
 from filban.pool import where
 from filban.units import duration
 
@@ -57,12 +59,14 @@ def report_leaks(pool: Pool, now: float) -> None:
     limit = pool.leak_threshold
     if limit is None:
         return
-    for holder in pool._holders:
-        if holder._in_use is None or holder.reported or now - holder.acquired_at < limit:
+    for holder in list(pool._holders):  # on_leak may do anything, a resize as well
+        if holder._in_use is None:
             continue
-        holder.reported = True
-        pool.counters.leaks += 1
-        _tell(pool, _report(pool, holder, now), "leak: %s")
+        holder.look_for_queries(now)
+        if not holder.reported and now - holder.acquired_at >= limit:
+            holder.reported = True
+            pool.counters.leaks += 1
+            _tell(pool, _report(pool, holder, now), "leak: %s")
 
 
 def report_dropped(pool: Pool, holder: Holder) -> None:
@@ -87,21 +91,23 @@ def report_deadlock(pool: Pool) -> None:
 
 def _tell(pool: Pool, report: LeakReport, message: str) -> None:
     logger.warning(message, report)
-    if pool.on_leak is not None:
+    if pool.on_leak is None:
+        return
+    try:
         pool.on_leak(report)
+    except Exception:
+        logger.exception("on_leak of pool %s failed", pool.name)
 
 
 def _report(pool: Pool, holder: Holder, now: float) -> LeakReport:
-    con = holder._con
-    running = con is not None and not con.is_closed() and con._protocol.is_in_transaction is None
     return LeakReport(
         pool=pool.name,
         held_seconds=now - holder.acquired_at,
         stack=tuple(where.described(holder.places)),
         task=holder.task.get_name() if holder.task else None,
         route=holder.route,
-        last_statement=holder.texts[-1] if holder.texts else None,
-        idle_seconds=None if running else now - holder.acquired_at,
+        last_statement=holder.text,
+        idle_seconds=holder.idle_for(now),
     )
 
 
@@ -115,3 +121,22 @@ def holding(holders: Iterable[Holder], now: float) -> str:
         where_ = f" at {places[0]}" if places else ""
         parts.append(f"{duration(now - holder.acquired_at)}{task}{where_}")
     return "; ".join(parts) or "none"
+
+
+def exhausted(pool: Pool, what: str) -> PoolExhausted:
+    """The error for who gets no connection: what the pool is doing, and who is in the way."""
+    held = [h for h in pool._holders if h._in_use is not None]
+    mine = asyncio.current_task(pool._loop)
+    if any(h.task is mine for h in held):
+        hint = (
+            "this task holds another connection of this pool while it asks for one more, which is "
+            "a deadlock when all do: use the one it has, or acquire both at once"
+        )
+    else:
+        hint = "hold connections for shorter, look for leaks (leak_threshold=), or raise max_size"
+    return PoolExhausted(
+        f"no connection of pool {pool.name}: {what}; size {pool.get_size()} of {pool._maxsize}, "
+        f"{len(held)} in use, {pool._queue.waiting()} waiting. "
+        f"Longest held: {holding(held, pool._loop.time())}",
+        hint=hint,
+    )

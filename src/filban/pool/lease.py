@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from asyncpg import pool as _asyncpg_pool
+from asyncpg.compat import markcoroutinefunction
 from asyncpg.utils import _quote_ident
+
+from filban.pool import straight
 
 if TYPE_CHECKING:
     from filban.pool.holder import Holder
-
-# Statements noted before a reset is simply taken for granted: it costs nothing beside them.
-MANY = 256
 
 _STATEMENTS = frozenset(
     {"execute", "executemany", "fetch", "fetchval", "fetchrow", "fetchmany", "prepare", "cursor"}
@@ -49,6 +49,12 @@ def _released(name: str) -> asyncpg.InterfaceError:
 
 def _wrap(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """The method of the connection's own class, with its statement noted."""
+    waits = inspect.iscoroutinefunction(method)
+
+    def end(lease: Lease, result: Any) -> Any:
+        timed = waits and lease._holder.clock is not None
+        return lease._holder.timed(result) if timed else result
+
     if name in _STATEMENTS:
 
         def call(self: Lease, query: Any, *args: Any, **kwargs: Any) -> Any:
@@ -56,16 +62,16 @@ def _wrap(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             if con is None:
                 raise _released(name)
             self._holder.note(query)
-            return getattr(con, name)(query, *args, **kwargs)
+            return end(self, getattr(con, name)(query, *args, **kwargs))
 
     elif name in _COPY:
 
-        def call(self: Lease, what: Any, *args: Any, **kwargs: Any) -> Any:
+        def call(self: Lease, query: Any, *args: Any, **kwargs: Any) -> Any:
             con = self._c
             if con is None:
                 raise _released(name)
-            self._note_copy(name, what, kwargs)
-            return getattr(con, name)(what, *args, **kwargs)
+            self._note_copy(name, query, kwargs)
+            return end(self, getattr(con, name)(query, *args, **kwargs))
 
     else:
 
@@ -77,8 +83,8 @@ def _wrap(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
                 self._holder.pin(self, dirty=name in _LISTENERS)
             return getattr(con, name)(*args, **kwargs)
 
-    if inspect.iscoroutinefunction(method):
-        _asyncpg_pool.compat.markcoroutinefunction(call)
+    if waits:
+        markcoroutinefunction(call)
     return functools.update_wrapper(call, method)
 
 
@@ -122,43 +128,57 @@ class Lease(_asyncpg_pool.PoolConnectionProxy, metaclass=_LeaseMeta):
         self._holder.dirty = True
         return getattr(self._c, attribute)
 
-    # The four that a service calls all the time, written out: each saves a look-up a call.
+    # The four that a service calls all the time, written out: each saves a look-up a call, and goes
+    # straight to the protocol where it can.
 
     def fetchrow(self, query: str, *args: Any, **kwargs: Any) -> Any:
         con = self._c
         if con is None:
             raise _released("fetchrow")
-        texts = self._holder.texts
-        if len(texts) < MANY:
-            texts.append(query)
-        return con.fetchrow(query, *args, **kwargs)
+        holder = self._holder
+        if holder.text is not query:
+            holder.note(query)
+        if holder.plain and not kwargs:
+            call = straight.fetchrow(con, query, args)
+        else:
+            call = con.fetchrow(query, *args, **kwargs)
+        return call if holder.clock is None else holder.timed(call)
 
     def fetch(self, query: str, *args: Any, **kwargs: Any) -> Any:
         con = self._c
         if con is None:
             raise _released("fetch")
-        texts = self._holder.texts
-        if len(texts) < MANY:
-            texts.append(query)
-        return con.fetch(query, *args, **kwargs)
+        holder = self._holder
+        if holder.text is not query:
+            holder.note(query)
+        if holder.plain and not kwargs:
+            call = straight.fetch(con, query, args)
+        else:
+            call = con.fetch(query, *args, **kwargs)
+        return call if holder.clock is None else holder.timed(call)
 
     def fetchval(self, query: str, *args: Any, **kwargs: Any) -> Any:
         con = self._c
         if con is None:
             raise _released("fetchval")
-        texts = self._holder.texts
-        if len(texts) < MANY:
-            texts.append(query)
-        return con.fetchval(query, *args, **kwargs)
+        holder = self._holder
+        if holder.text is not query:
+            holder.note(query)
+        if holder.plain and not kwargs:
+            call = straight.fetchval(con, query, args)
+        else:
+            call = con.fetchval(query, *args, **kwargs)
+        return call if holder.clock is None else holder.timed(call)
 
     def execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
         con = self._c
         if con is None:
             raise _released("execute")
-        texts = self._holder.texts
-        if len(texts) < MANY:
-            texts.append(query)
-        return con.execute(query, *args, **kwargs)
+        holder = self._holder
+        if holder.text is not query:
+            holder.note(query)
+        call = con.execute(query, *args, **kwargs)
+        return call if holder.clock is None else holder.timed(call)
 
     def _detach(self) -> Any:
         con, self._c = self._c, None
@@ -184,6 +204,6 @@ class Lease(_asyncpg_pool.PoolConnectionProxy, metaclass=_LeaseMeta):
 
 
 for _name in ("fetchrow", "fetch", "fetchval", "execute"):
-    _asyncpg_pool.compat.markcoroutinefunction(
+    markcoroutinefunction(
         functools.update_wrapper(getattr(Lease, _name), getattr(asyncpg.Connection, _name))
     )

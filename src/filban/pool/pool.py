@@ -9,27 +9,26 @@ import asyncio
 import itertools
 import logging
 import os
-import weakref
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from asyncpg import pool as _asyncpg_pool
 
-from filban.errors import LeasesHeld, PoolExhausted
-from filban.pool import upkeep, where
+from filban.errors import LeasesHeld
+from filban.pool import fork, resize, upkeep, where
+from filban.pool.acquire import AcquireContext
 from filban.pool.clean import Judge
-from filban.pool.context import route
 from filban.pool.handoff import Expired, Handoff
 from filban.pool.holder import Holder
-from filban.pool.leaks import LeakReport, holding, report_dropped
-from filban.pool.lease import MANY, Lease
+from filban.pool.leaks import LeakReport, exhausted, holding, report_dropped
+from filban.pool.lease import Lease
+from filban.pool.options import Callback, ResetMode, has_own_reset, leave, reset_mode
 from filban.pool.reset import full_reset
-from filban.pool.stats import Counters, PoolStats
+from filban.pool.stats import Counters, PoolStats, collect
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from filban.pool.tags import Tags
 
 logger = logging.getLogger("filban.pool")
@@ -44,15 +43,28 @@ _NEVER = float("inf")
 # Default names are the same after a restart, so that metrics do not grow with each.
 _NUMBERS = itertools.count(1)
 
-ResetMode = Literal["auto", "always", "never"]
-Callback = Callable[[Any], Awaitable[None]]
-
 
 class Pool(_asyncpg_pool.Pool):
     """A pool of asyncpg connections; see `create_pool` for the arguments."""
 
+    # asyncpg's, which its stubs leave out.
     _queue: Handoff
     _holders: list[Holder]
+    _loop: asyncio.AbstractEventLoop
+    _generation: int
+    _minsize: int
+    _maxsize: int
+    _initsize: int
+    _initialized: bool
+    _closing: bool
+    _closed: bool
+    _setup: Any
+    _reset: Any
+    _max_queries: int
+    _max_inactive_connection_lifetime: float
+    _maintenance_task: asyncio.Task[None] | None
+    _check_init: Callable[[], None]
+    _schedule_min_size_maintenance: Callable[[], None]
 
     def __init__(
         self,
@@ -85,19 +97,17 @@ class Pool(_asyncpg_pool.Pool):
             from filban.pool.instrument import instrumented
 
             connection_class = instrumented(connection_class, tracer=tracer, tags=tags)
-        mode, callback = _reset_mode(reset, connection_class)
+        mode, callback = reset_mode(reset, connection_class)
         super().__init__(
             *connect_args,
-            init_size=min(max(init_size or min_size, min_size), max_size)
-            if init_size is None
-            else init_size,
+            init_size=min(min_size, max_size) if init_size is None else init_size,
             min_size=min_size,
             max_size=max_size,
             max_queries=max_queries,
             max_inactive_connection_lifetime=max_inactive_connection_lifetime,
-            connect=connect,
-            setup=setup,
-            init=init,
+            connect=connect,  # type: ignore[arg-type]
+            setup=setup,  # type: ignore[arg-type]
+            init=init,  # type: ignore[arg-type]
             reset=callback,
             loop=loop,
             connection_class=connection_class,
@@ -105,12 +115,13 @@ class Pool(_asyncpg_pool.Pool):
             **connect_kwargs,
         )
         if mode == "auto" or (
-            mode == "always" and callback is None and not _own_reset(connection_class)
+            mode == "always" and callback is None and not has_own_reset(connection_class)
         ):
             self._reset = self._full_reset
         elif mode == "never":
-            self._reset = _leave
+            self._reset = leave
         self._mode = mode
+        self.always_dirty = mode == "always"
         self.acquire_timeout = acquire_timeout
         self.max_waiters = max_waiters
         self.max_age = max_age
@@ -160,11 +171,11 @@ class Pool(_asyncpg_pool.Pool):
 
     async def _async__init__(self) -> Pool:
         opened = not self._initialized
-        await super()._async__init__()
+        await super()._async__init__()  # type: ignore[misc]
         if opened:
             self._ready = True
             self._pid = os.getpid()
-            _OPEN.add(self)
+            fork.watch(self)
             upkeep.start(self)
         return self
 
@@ -209,21 +220,19 @@ class Pool(_asyncpg_pool.Pool):
             task.cancel()
         if isinstance(getattr(self, "_queue", None), Handoff):
             self._queue.refuse_waiters(asyncpg.InterfaceError("pool is closed"))
-        for holder in self._holders:
-            holder._in_use = holder._in_use or None
         super().terminate()
 
     # -- out ---------------------------------------------------------------------------------------
 
-    def acquire(self, *, timeout: float | None = None) -> AcquireContext:  # type: ignore[override]
+    def acquire(self, *, timeout: float | None = None) -> AcquireContext:
         """A connection, by `async with` or `await`.
 
         timeout: seconds for waiting and connecting; without it `acquire_timeout` for waiting.
         Raises PoolExhausted (a TimeoutError).
         """
-        return AcquireContext(self, timeout)
+        return AcquireContext(self, timeout, where.capture(sys._getframe(1), self.capture_depth))
 
-    def lease_now(self) -> Lease | None:
+    def lease_now(self, timeout: float | None, places: tuple[where.Place, ...]) -> Lease | None:
         """A lease at once, or None where something has to be awaited for it."""
         if not self._ready:
             self._refuse()
@@ -235,32 +244,48 @@ class Pool(_asyncpg_pool.Pool):
         if not holder.is_good(now):
             return None
         del idle[-1]
-        holder._timeout = None
-        self.counters.wait.observe(0.0)
-        return holder.lend(now)
+        holder._timeout = timeout
+        return holder.lend(now, places, asyncio.current_task(self._loop))
 
     async def _acquire(self, timeout: float | None) -> Lease:
-        lease = self.lease_now()
-        if lease is not None:
-            lease._holder._timeout = timeout
-            return lease
-        return await self._acquire_slowly(timeout)
+        """Behind `await pool.acquire()` of asyncpg's."""
+        places = where.capture(sys._getframe(1), self.capture_depth)
+        lease = self.lease_now(timeout, places)
+        return await self._acquire_slowly(timeout, places) if lease is None else lease
 
-    async def _acquire_slowly(self, timeout: float | None) -> Lease:
-        started = self._loop.time()
-        holder = self._queue.take_nowait()
+    async def _acquire_slowly(
+        self, timeout: float | None, places: tuple[where.Place, ...]
+    ) -> Lease:
+        """Wait in line, or connect, or make sure of what has been idle for long."""
+        loop = self._loop
+        started = loop.time()
+        task = asyncio.current_task(loop)
+        queue = self._queue
+        holder = queue.take_nowait() if queue.idle or queue.empty else None
         if holder is None:
-            holder = await self._wait(self.acquire_timeout if timeout is None else timeout, started)
-        now = self._loop.time()
+            patience = self.acquire_timeout if timeout is None else timeout
+            future = self._in_line(patience, started, task)
+            try:
+                holder = await future
+            except BaseException as error:  # noqa: BLE001  # raised, or what it means
+                raise self._given_up(future, error, patience) from None
+        now = loop.time()
         if self._ready and self._setup is None and holder.is_good(now):
-            lease = holder.lend(now)
+            lease = holder.lend(now, places, task)
         else:
-            lease = await self._make_good(holder, timeout, started)
-        self.counters.wait.observe(self._loop.time() - started)
+            lease = await self._make_good(holder, timeout, started, places)
+            now = loop.time()
+        self.counters.wait.observe(now - started)
         holder._timeout = timeout
         return lease
 
-    async def _make_good(self, holder: Holder, timeout: float | None, started: float) -> Lease:
+    async def _make_good(
+        self,
+        holder: Holder,
+        timeout: float | None,
+        started: float,
+        places: tuple[where.Place, ...],
+    ) -> Lease:
         """Connect, probe or set up, within what is left of the time."""
         try:
             left = None if timeout is None else max(0.0, timeout - (self._loop.time() - started))
@@ -268,53 +293,39 @@ class Pool(_asyncpg_pool.Pool):
                 if not self._ready:
                     raise asyncpg.InterfaceError("pool is closing")
                 await holder.prepare(self._loop.time())
-                return await holder.lend_after_setup(self._loop.time())
+                return await holder.lend_after_setup(self._loop.time(), places)
         except BaseException:
-            self._queue.put_nowait(holder)
-            self._schedule_min_size_maintenance()
+            self.put_back(holder)
             raise
 
-    async def _wait(self, timeout: float | None, now: float) -> Holder:
-        """The holder that is handed over; first come, first served."""
-        queue = self._queue
-        if self.max_waiters is not None and len(queue.waiters) >= self.max_waiters:
+    def _in_line(
+        self, timeout: float | None, now: float, task: asyncio.Task[Any] | None
+    ) -> asyncio.Future[Holder]:
+        """A place at the end of the line: the future of the holder that will be handed over."""
+        waiters = self._queue.waiters
+        if self.max_waiters is not None and len(waiters) >= self.max_waiters:
             self.counters.refused += 1
-            raise self._exhausted(f"{len(queue.waiters)} tasks wait already (max_waiters)")
+            raise exhausted(self, f"{len(waiters)} tasks wait already (max_waiters)")
         future = self._loop.create_future()
         deadline = _NEVER if timeout is None else now + timeout
-        queue.waiters.append((future, deadline, asyncio.current_task(self._loop)))
+        waiters.append((future, deadline, task))
         if deadline < self._wake_at:
             upkeep.arm_expiry(self, deadline)
-        try:
-            return await future
-        except Expired:
-            queue.forget(future)
-            self.counters.timeouts += 1
-            raise self._exhausted(f"none became free within {timeout:g} s") from None
-        except BaseException:
-            # Cancelled: a holder handed over in the meantime goes to the next in line.
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self.take_back(future.result())
-            else:
-                queue.forget(future)
-            raise
+        return future
 
-    def _exhausted(self, what: str) -> PoolExhausted:
-        held = [h for h in self._holders if h._in_use is not None]
-        mine = asyncio.current_task(self._loop)
-        own = any(h.task is mine for h in held)
-        hint = (
-            "this task holds another connection of this pool while it asks for one more: use the "
-            "one it has, or acquire both at once"
-            if own
-            else "hold connections for shorter, look for leaks (leak_threshold=), or raise max_size"
-        )
-        return PoolExhausted(
-            f"no connection of pool {self.name}: {what}; size {self.get_size()} of "
-            f"{self._maxsize}, {len(held)} in use, {len(self._queue.waiters)} waiting. Longest "
-            f"held: {holding(held, self._loop.time())}",
-            hint=hint,
-        )
+    def _given_up(
+        self, future: asyncio.Future[Holder], error: BaseException, timeout: float | None
+    ) -> BaseException:
+        """A wait has ended without a connection: its place is free, the error says why."""
+        if future.done() and not future.cancelled() and future.exception() is None:
+            # Cancelled just when a holder was handed over: it goes to the next in line.
+            self.take_back(future.result())
+        else:
+            self._queue.forget(future)
+        if isinstance(error, Expired):
+            self.counters.timeouts += 1
+            return exhausted(self, f"none became free within {timeout:g} s")
+        return error
 
     def _refuse(self) -> None:
         if os.getpid() != self._pid:
@@ -350,16 +361,12 @@ class Pool(_asyncpg_pool.Pool):
         """Whether the lease has certainly left the session as it found it."""
         if self._mode != "auto":
             return self._mode == "never"
-        texts = holder.texts
-        if holder.dirty or len(texts) >= MANY:
-            return False
-        is_clean = self.judge.is_clean
-        return all(map(is_clean, texts)) if len(texts) != 1 else is_clean(texts[0])
+        return not holder.dirty and all(map(self.judge.is_clean, holder.texts()))
 
     def _learn(self, holder: Holder) -> None:
         """Show the judge what ran: DDL among it makes it look at the catalogue again."""
         if self._mode == "auto":
-            for text in holder.texts:
+            for text in holder.texts():
                 self.judge.is_clean(text)
 
     async def _full_reset(self, con: Any) -> None:
@@ -369,7 +376,7 @@ class Pool(_asyncpg_pool.Pool):
     def take_back(self, holder: Holder) -> None:
         """A free holder: for an errand of the pool's own, the next waiter, or the shelf."""
         if holder.retired:
-            self._retire(holder)
+            resize.retire(self, holder)
             return
         errand = self._errand
         if errand is not None and holder.is_connected():
@@ -425,46 +432,11 @@ class Pool(_asyncpg_pool.Pool):
         if max_size <= 0 or min_size < 0 or min_size > max_size:
             raise ValueError("0 <= min_size <= max_size and max_size > 0 is expected")
         self._check_init()
-        self._minsize, self._maxsize = min_size, max_size
-        staying = [h for h in self._holders if not h.retired]
-        for holder in [h for h in self._holders if h.retired][: max(0, max_size - len(staying))]:
-            holder.retired = False
-            staying.append(holder)
-        for _ in range(max_size - len(staying)):
-            self._add_holder()
-        surplus = len(staying) - max_size
-        by_use = sorted(staying, key=lambda h: (h._in_use is not None, h.is_connected()))
-        for holder in by_use[: max(0, surplus)]:
-            holder.retired = True
-            if holder in self._queue.idle or holder in self._queue.empty:
-                self._queue.remove([holder])
-                self._retire(holder)
-        while self._queue.waiters and (free := self._queue.take_nowait()):
-            self._queue.put_nowait(free)
-        self._schedule_min_size_maintenance()
-
-    def _retire(self, holder: Holder) -> None:
-        if holder in self._holders:
-            self._holders.remove(holder)
-        if holder._con is not None and not holder._con.is_closed():
-            self.in_background(holder._con.close(timeout=5.0))
+        resize.resize(self, min_size, max_size)
 
     def stats(self) -> PoolStats:
         """What the pool is at this moment and has done since it was opened."""
-        c = self.counters
-        in_use = sum(h._in_use is not None for h in self._holders)
-        return PoolStats(
-            name=self.name, server=self._server(), size=self.get_size(),
-            idle=self.get_idle_size(), in_use=in_use,
-            waiting=self._queue.waiting() if self._initialized else 0,
-            min_size=self._minsize, max_size=self._maxsize,
-            acquired=c.acquired, timeouts=c.timeouts, refused=c.refused,
-            resets_done=c.resets_done, resets_skipped=c.resets_skipped, connects=c.connects,
-            connect_errors=c.connect_errors, reconnects=c.reconnects, probes=c.probes,
-            probes_failed=c.probes_failed, expired_age=c.expired_age,
-            expired_idle=c.expired_idle, leaks=c.leaks, dropped=c.dropped,
-            wait=c.wait.snapshot(), hold=c.hold.snapshot(), connect=c.connect.snapshot(),
-        )  # fmt: skip
+        return collect(self)
 
     def _server(self) -> str:
         con = next((h._con for h in self._holders if h.is_connected()), None)
@@ -473,122 +445,53 @@ class Pool(_asyncpg_pool.Pool):
             self._address = ":".join(map(str, address)) if isinstance(address, tuple) else address
         return self._address
 
-    # -- one statement without a lease in sight ------------------------------------------------------
+    # -- one statement without a lease in sight ----------------------------------------------------
 
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
         """Acquire, execute, release."""
-        lease = self.lease_now() or await self._acquire_slowly(None)
+        places = where.capture(sys._getframe(1), self.capture_depth)
+        lease = self.lease_now(None, places) or await self._acquire_slowly(None, places)
         try:
             return await lease.execute(query, *args, **kwargs)
         finally:
-            if not lease._holder.try_release_of(lease):
+            if lease._c is not None and not lease._holder.try_release():
                 await self.release(lease)
 
     async def fetch(self, query: str, *args: Any, **kwargs: Any) -> Any:
         """Acquire, fetch, release."""
-        lease = self.lease_now() or await self._acquire_slowly(None)
+        places = where.capture(sys._getframe(1), self.capture_depth)
+        lease = self.lease_now(None, places) or await self._acquire_slowly(None, places)
         try:
             return await lease.fetch(query, *args, **kwargs)
         finally:
-            if not lease._holder.try_release_of(lease):
+            if lease._c is not None and not lease._holder.try_release():
                 await self.release(lease)
 
     async def fetchrow(self, query: str, *args: Any, **kwargs: Any) -> Any:
         """Acquire, fetch a row, release."""
-        lease = self.lease_now() or await self._acquire_slowly(None)
+        places = where.capture(sys._getframe(1), self.capture_depth)
+        lease = self.lease_now(None, places) or await self._acquire_slowly(None, places)
         try:
             return await lease.fetchrow(query, *args, **kwargs)
         finally:
-            if not lease._holder.try_release_of(lease):
+            if lease._c is not None and not lease._holder.try_release():
                 await self.release(lease)
 
     async def fetchval(self, query: str, *args: Any, **kwargs: Any) -> Any:
         """Acquire, fetch a value, release."""
-        lease = self.lease_now() or await self._acquire_slowly(None)
+        places = where.capture(sys._getframe(1), self.capture_depth)
+        lease = self.lease_now(None, places) or await self._acquire_slowly(None, places)
         try:
             return await lease.fetchval(query, *args, **kwargs)
         finally:
-            if not lease._holder.try_release_of(lease):
+            if lease._c is not None and not lease._holder.try_release():
                 await self.release(lease)
-
-
-class AcquireContext(_asyncpg_pool.PoolAcquireContext):
-    """`async with pool.acquire() as connection` and `await pool.acquire()`."""
-
-    __slots__ = ()
-
-    pool: Pool
-
-    async def __aenter__(self) -> Lease:
-        if self.connection is not None or self.done:
-            raise asyncpg.InterfaceError("a connection is already acquired")
-        lease = self.pool.lease_now()
-        if lease is None:
-            lease = await self.pool._acquire_slowly(self.timeout)
-        else:
-            lease._holder._timeout = self.timeout
-        self.connection = lease
-        return lease
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_val: BaseException | None = None,
-        exc_tb: TracebackType | None = None,
-    ) -> None:
-        self.done = True
-        lease, self.connection = self.connection, None
-        if not lease._holder.try_release_of(lease):
-            await self.pool.release(lease)
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
     """An errand that failed is said in the log; its connection is gone, the pool goes on."""
     if not task.cancelled() and task.exception() is not None:
         logger.warning("upkeep of a connection failed: %s", task.exception())
-
-
-async def _leave(con: Any) -> None:
-    """reset="never": the session stays as it is."""
-
-
-def _own_reset(connection_class: type[Any]) -> bool:
-    return (
-        connection_class.reset is not asyncpg.Connection.reset
-        or connection_class.get_reset_query is not asyncpg.Connection.get_reset_query
-    )
-
-
-def _reset_mode(
-    reset: ResetMode | Callback | None, connection_class: type[Any]
-) -> tuple[ResetMode, Callback | None]:
-    """A user's own way to reset, by callback or by connection class, is taken every time."""
-    if callable(reset):
-        return "always", reset
-    if reset not in (None, "auto", "always", "never"):
-        raise ValueError(
-            'reset is expected to be "auto", "always", "never" or a coroutine function'
-        )
-    if _own_reset(connection_class) and reset in (None, "auto"):
-        return "always", None
-    return reset or "auto", None
-
-
-_OPEN: weakref.WeakSet[Pool] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    """In the child: the sockets belong to the parent, and nothing may be sent on them."""
-    for pool in list(_OPEN):
-        pool._ready = False
-        for holder in pool._holders:
-            con, holder._con = holder._con, None
-            if con is not None:
-                _INHERITED.append(con)  # never finalised: a destructor would talk to the server
-
-
-_INHERITED: list[Any] = []
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def create_pool(dsn: str | None = None, **kwargs: Any) -> Pool:
@@ -613,4 +516,4 @@ def create_pool(dsn: str | None = None, **kwargs: Any) -> Pool:
     return Pool(dsn, **kwargs)
 
 
-__all__ = ["AcquireContext", "Pool", "create_pool", "route"]
+__all__ = ["AcquireContext", "Pool", "create_pool"]

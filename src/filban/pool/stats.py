@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filban.pool.pool import Pool
 
 # Seconds: a quarter of a millisecond to a minute, in powers of two and then some; the same for
 # waits, holds and connects, so that they can be compared.
@@ -26,8 +30,13 @@ class Histogram:
         self.counts[bisect_left(BUCKETS, seconds)] += 1
         self.sum += seconds
 
-    def snapshot(self) -> HistogramSnapshot:
-        return HistogramSnapshot(tuple(self.counts), self.sum)
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def snapshot(self, zeros: int = 0) -> HistogramSnapshot:
+        """zeros: observations of nothing that were not counted one by one."""
+        first, *others = self.counts
+        return HistogramSnapshot((first + max(zeros, 0), *others), self.sum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +69,10 @@ class HistogramSnapshot:
 class Counters:
     """What a pool counts while it works."""
 
-    acquired: int = 0
+    long_releases: int = 0
     timeouts: int = 0
     refused: int = 0
     resets_done: int = 0
-    resets_skipped: int = 0
     connects: int = 0
     connect_errors: int = 0
     reconnects: int = 0
@@ -113,3 +121,26 @@ class PoolStats:
     wait: HistogramSnapshot
     hold: HistogramSnapshot
     connect: HistogramSnapshot
+
+
+def collect(pool: Pool) -> PoolStats:
+    """A pool at this moment. Leases and waits of nothing are not counted one by one: they follow
+    from those that have ended."""
+    c = pool.counters
+    in_use = sum(h._in_use is not None for h in pool._holders)
+    ended, waited = c.hold.count(), c.wait.count()
+    acquired = ended + in_use
+    return PoolStats(
+        name=pool.name, server=pool._server(),
+        size=pool.get_size(), idle=pool.get_idle_size(), in_use=in_use,
+        waiting=pool._queue.waiting() if pool._initialized else 0,
+        min_size=pool._minsize, max_size=pool._maxsize,
+        acquired=acquired, timeouts=c.timeouts, refused=c.refused,
+        resets_done=c.resets_done, resets_skipped=ended - c.long_releases,
+        connects=c.connects, connect_errors=c.connect_errors, reconnects=c.reconnects,
+        probes=c.probes, probes_failed=c.probes_failed,
+        expired_age=c.expired_age, expired_idle=c.expired_idle,
+        leaks=c.leaks, dropped=c.dropped,
+        wait=c.wait.snapshot(zeros=acquired - waited), hold=c.hold.snapshot(),
+        connect=c.connect.snapshot(),
+    )  # fmt: skip

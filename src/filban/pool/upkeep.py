@@ -24,7 +24,7 @@ TICK_SECONDS = 1.0
 
 def start(pool: Pool) -> None:
     """Begin to look after an opened pool."""
-    pool._tick_timer = pool._loop.call_soon(_tick, weakref.ref(pool))  # type: ignore[assignment]
+    pool._tick_timer = pool._loop.call_later(0, _tick, weakref.ref(pool))
     pool.look_after_idle()
 
 
@@ -40,7 +40,8 @@ def _tick(reference: weakref.ref[Pool]) -> None:
     if pool is None or not pool._ready:
         return
     now = pool._loop.time()
-    report_leaks(pool, now)
+    if pool.leak_threshold is not None:
+        report_leaks(pool, now)
     report_deadlock(pool)
     _replace_aged(pool, now)
     _keep_alive(pool, now)

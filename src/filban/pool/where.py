@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from itertools import islice
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -14,27 +14,34 @@ DEPTH = 8
 # By file name, whose hash is cached; that of a code object is computed anew at each look-up.
 _skipped: dict[str, bool] = {}
 
+# The code and the offset of the instruction in it: the line is looked up when somebody asks.
 Place = tuple[CodeType, int]
 
 
-def capture(depth: int) -> tuple[Place, ...]:
-    """(code, line) of the innermost frames outside of the pool and asyncpg, innermost first."""
-    frame: FrameType | None = sys._getframe(1)
+def capture(frame: FrameType | None, depth: int) -> tuple[Place, ...]:
+    """The places of the innermost frames outside of the pool and asyncpg, innermost first."""
     places: list[Place] = []
     while frame is not None:
         code = frame.f_code
         file = code.co_filename
-        skip = _skipped.get(file)
-        if skip is None:
-            skip = _skipped[file] = file.startswith(_OURS)
+        skip = _skipped[file] if file in _skipped else _learn(file)
         if not skip:
-            places.append((code, frame.f_lineno))
+            places.append((code, frame.f_lasti))
             if len(places) >= depth:
                 break
         frame = frame.f_back
     return tuple(places)
 
 
+def _learn(file: str) -> bool:
+    skip = _skipped[file] = file.startswith(_OURS)
+    return skip
+
+
 def described(places: tuple[Place, ...]) -> list[str]:
     """`file:line in function`, innermost first."""
-    return [f"{code.co_filename}:{line} in {code.co_qualname}" for code, line in places]
+    return [f"{code.co_filename}:{_line(code, at)} in {code.co_qualname}" for code, at in places]
+
+
+def _line(code: CodeType, at: int) -> int:
+    return next(islice(code.co_positions(), at // 2, None))[0] or code.co_firstlineno

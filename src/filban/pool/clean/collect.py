@@ -27,7 +27,8 @@ class Rows:
 async def read_version(connection: asyncpg.Connection[Any], *, timeout: float | None) -> str:
     """A text that differs when something that counts has changed. Raises what asyncpg raises."""
     text = Query(__package__, "version").text(connection.get_server_version().major)
-    return str(await connection.fetchval(text, timeout=timeout))
+    # asyncpg's own method: a service's connection class may have another signature.
+    return str(await asyncpg.Connection.fetchval(connection, text, timeout=timeout))
 
 
 async def read_rows(
@@ -37,7 +38,8 @@ async def read_rows(
 
     async def read(name: str, row: type[T]) -> list[T]:
         text = Query(__package__, name).text(connection.get_server_version().major)
-        return [row(**record) for record in await connection.fetch(text, timeout=timeout)]
+        records = await asyncpg.Connection.fetch(connection, text, timeout=timeout)
+        return [row(**record) for record in records]
 
     return Rows(
         version=version,
