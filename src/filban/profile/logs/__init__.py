@@ -22,7 +22,7 @@ except ImportError as error:
     raise ExtraMissing("polars", "ops") from error
 
 from filban.profile.logs.analyse import Analysis, Only
-from filban.profile.logs.follow import Follower, follow
+from filban.profile.logs.following import Follower, follow
 from filban.profile.logs.positions import Positions
 from filban.profile.logs.read import read_logs
 from filban.profile.logs.rows import LogReport

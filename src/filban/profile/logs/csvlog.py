@@ -48,6 +48,7 @@ HEAD = re.compile(
     rb'\d+,(?:"[^"]*")?,[0-9a-f]+\.[0-9a-f]+,\d+,',
     re.MULTILINE,
 )
+_TORN_LINES = 20  # of a torn record, before it is given up with the whole one in front of it
 _TAIL = 256 * 1024  # where the last record's start is looked for first
 
 _SCHEMA = dict.fromkeys(COLUMNS, pl.String)
@@ -106,17 +107,28 @@ def _slow(data: bytes) -> Batch:
         _torn(unread, data[: starts[0] if starts else len(data)])
     for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
         record = data[start:end].decode("utf-8", "replace")
-        fields = _fields(record)
-        if fields is None:
-            _torn(unread, record)
-        else:
+        fields, rest = _whole(record)
+        if fields is not None:
             rows.append(fields)
+        _torn(unread, rest)
     raw = pl.DataFrame(rows, schema=_SCHEMA, orient="row").select(COLUMNS[i] for i in _READ)
     events = _events(raw)
     good = events.filter(pl.col("time").is_not_null() & pl.col("pid").is_not_null())
     if good.height < events.height:
         unread.add("a record without a time or pid", events.height - good.height)
     return Batch(good, unread)
+
+
+def _whole(record: str) -> tuple[list[str | None] | None, str]:
+    """(columns, what else there is): behind a record may stand the beginning of a torn one, which
+    had no time to become a head."""
+    fields, end = _fields(record), len(record)
+    for _ in range(_TORN_LINES):
+        if fields is not None or end <= 0:
+            break
+        end = record.rfind("\n", 0, end - 1) + 1
+        fields = _fields(record[:end]) if end else None
+    return fields, record[end:] if fields is not None else record
 
 
 def _torn(unread: Unread, text: str | bytes) -> None:

@@ -10,13 +10,12 @@ from filban.profile.logs.frame import SCHEMA, Batch
 from filban.profile.logs.sniff import SAMPLE_BYTES, Reader, reader_for
 
 _MB = 1024 * 1024
-# What is read and looked at at once, by format: some 30,000 events, so that polars' cost per
+# What is read and looked at at once, by format: some 20,000 events, so that polars' cost per
 # operation does not matter, and all stays below 300 MB of memory.
-PIECES = {"stderr": 8 * _MB, "csvlog": 10 * _MB, "jsonlog": 16 * _MB}
+PIECES = {"stderr": 4 * _MB, "csvlog": 6 * _MB, "jsonlog": 8 * _MB}
 PIECE = 4 * _MB  # of other formats, which go through Python's own objects
 FIRST = 1 * _MB  # while the format is not known
-# An event longer than this many pieces is not waited for.
-LONGEST = 2
+LONGEST = 16 * _MB  # an event longer than this is not waited for
 TAIL = 1024
 
 
@@ -50,7 +49,7 @@ class Feed:
         end = reader.cut(data, self._rest)
         whole = b"".join((self._rest, memoryview(data)[:end])) if end else b""
         self._rest = data[end:] if end else self._rest + data
-        if len(self._rest) > LONGEST * self.wanted:
+        if len(self._rest) > LONGEST:
             whole, self._rest = whole + self._rest, b""
         if whole:
             yield self._read(reader, whole)

@@ -55,7 +55,8 @@ _LOOKS = (
 )
 _HEAD = re.compile(rf"^(.{{0,300}}?)\s?(?:{EVENT_WORDS}) ?{COLON} ")
 _KEY_VALUE = re.compile(
-    r"(?<![\w%])([A-Za-z_]{1,20})( ?= ?\"?)((?:\[unknown\]|\[local\]|[^\s,;|\"\]\[])*)"
+    r"(?<![\w%])(?P<key>[A-Za-z_]{1,20})(?P<is> ?= ?)"
+    r"(?:\"(?P<quoted>[^\"]*)\"|(?P<value>(?:\[unknown\]|\[local\]|[^\s,;|\"\]\[])*))"
 )
 _USER_AT = re.compile(r"(?<![\w%])((?:\[unknown\]|[^\s@,:\[\]]+))@((?:\[unknown\]|[^\s@,:\[\]]+))")
 
@@ -112,8 +113,11 @@ def _template(head: str) -> str:
 
 def _value(match: re.Match[str], put: Callable[[str], str]) -> str:
     """key=value; what has been recognised by its looks (a time) stays."""
-    known = match[3].startswith("%")
-    return match[0] if known else match[1] + match[2] + put(_KEYS.get(match[1].lower(), "i"))
+    if (match["quoted"] or match["value"] or "").startswith("%"):
+        return match[0]
+    letter = put(_KEYS.get(match["key"].lower(), "i"))
+    value = letter if match["quoted"] is None else f'"{letter}"'
+    return match["key"] + match["is"] + value
 
 
 def _brackets(match: re.Match[str], put: Callable[[str], str], used: set[str]) -> str:

@@ -42,7 +42,7 @@ def reader_for(data: bytes, prefix: str | None = None) -> Reader | None:
     given = Prefix(prefix) if prefix is not None else None
     if given is not None:
         given.line  # noqa: B018  # raises for what is no prefix
-    sample = data[:SAMPLE_BYTES]
+    sample = data[:SAMPLE_BYTES].replace(b"\0", b"")
     if csvlog.HEAD.search(sample):
         return CsvLog()
     lines = sample.decode("utf-8", "replace").split("\n")

@@ -108,11 +108,39 @@ def uncompressed(raw: IO[bytes]) -> BinaryIO:
     if kind == "xz":
         return cast("BinaryIO", lzma.LZMAFile(buffered))
     if kind == "zstd":
-        reader = _module("zstandard").ZstdDecompressor()
-        return cast("BinaryIO", reader.stream_reader(buffered, read_across_frames=True))
+        return cast("BinaryIO", io.BufferedReader(_Zstd(buffered)))
     if kind == "lz4":
         return cast("BinaryIO", _module("lz4.frame").open(buffered))
     return cast("BinaryIO", buffered)
+
+
+class _Zstd(io.RawIOBase):
+    """zstandard's own reader takes a file that is cut off for one that is whole."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._new = _module("zstandard").ZstdDecompressor().decompressobj
+        self._frame: Any = None
+        self._input = b""
+        self._output = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._output:
+            self._input = self._input or self._raw.read(io.DEFAULT_BUFFER_SIZE * 16)
+            if not self._input:
+                if self._frame is not None:
+                    raise EOFError("it ends within a zstd frame")
+                return 0
+            self._frame = self._frame or self._new()
+            self._output, self._input = self._frame.decompress(self._input), b""
+            if self._frame.eof:
+                self._input, self._frame = self._frame.unused_data, None
+        count = min(len(buffer), len(self._output))
+        buffer[:count], self._output = self._output[:count], self._output[count:]
+        return count
 
 
 def _module(name: str) -> Any:

@@ -27,7 +27,7 @@ class WrappedLog:
         self._key = KEYS[format]
         self._array = sample.lstrip().startswith(b"[")
         lines = self._lines(sample, Unread())
-        found = prefix or infer([line for line in lines if not line.startswith("\t")])
+        found = prefix or infer([line for text in lines for line in text.split("\n")])
         if found is None:
             raise UsageError(
                 f"the {format} lines show no log_line_prefix", hint="give it with --prefix"

@@ -47,7 +47,7 @@ class Follower:
 
     def poll(self) -> bool:
         """Take what is new; True if there was anything."""
-        news = False
+        before = self._given()
         paths = [Path(path) for path in expand(self._arguments)[0]]
         for path, known in list(self._open.items()):
             if path not in paths or _replaced(path, known):
@@ -58,9 +58,12 @@ class Follower:
             known = self._open[path]
             while data := known.stream.read(known.log.wanted):
                 known.log.take(data)
-                news = True
             known.log.flush()
-        return news
+        return self._given() > before
+
+    def _given(self) -> int:
+        done = sum(source.bytes for source in self._done)
+        return done + sum(known.log.given for known in self._open.values())
 
     def report(self) -> LogReport:
         """So far."""
