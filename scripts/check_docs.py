@@ -8,13 +8,14 @@ from pathlib import Path
 
 from filban.flows.check import CHECKS
 from filban.flows.demo import CODES
+from filban.tune import pool_size
 
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 
 def missing_pages() -> list[str]:
-    codes = {*CODES, *(code for check in CHECKS for code in check.codes)}
+    codes = {*CODES, *pool_size.CODES, *(code for check in CHECKS for code in check.codes)}
     pages = {p.stem for p in (ROOT / "docs/findings").glob("*.md")} - {"index"}
     return [f"docs/findings/{c}.md is missing" for c in sorted(codes - pages)] + [
         f"docs/findings/{c}.md explains a code that no check has" for c in sorted(pages - codes)

@@ -136,7 +136,7 @@ class Planned:
 class Step:
     """One measurement: a closed loop of `concurrency` tasks on `size` connections, or (`rate`, in
     statements a second) an open one. Times in seconds; latency counts from when a statement was
-    wanted, so that waiting for a connection is in it."""
+    wanted, so that waiting for a connection is in it. client_cpu: of one core, by this process."""
 
     size: int
     concurrency: int
@@ -148,6 +148,7 @@ class Step:
     latency_p95: float
     latency_p99: float
     wait_mean: float
+    client_cpu: float = 0.0
     rate: float | None = None
 
     @property
