@@ -435,6 +435,9 @@ MACHINERY = {
     "conversion": "CREATE DEFAULT CONVERSION x FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8",
     "access method": "CREATE ACCESS METHOD x TYPE TABLE HANDLER heap_tableam_handler;"
     "DROP TABLE t; CREATE TABLE t (a int) USING x",
+    "planner support": "CREATE FUNCTION s(internal) RETURNS internal LANGUAGE internal AS"
+    " 'text_starts_with_support'; CREATE FUNCTION f(int) RETURNS int LANGUAGE sql SUPPORT s AS"
+    " 'SELECT 1'; CREATE POLICY p ON t USING (f(1) = 1)",
     "base type": "CREATE TYPE x; CREATE FUNCTION i(cstring) RETURNS x LANGUAGE internal STRICT AS"
     " 'textin'; CREATE FUNCTION o(x) RETURNS cstring LANGUAGE internal STRICT AS 'textout';"
     "CREATE TYPE x (INPUT = i, OUTPUT = o); ALTER TABLE t ADD b x",
