@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import random
+import shutil
 import statistics
 import sys
 import time
@@ -123,7 +124,7 @@ async def one_round(
     primary: Cluster, standby: Cluster, how: str, tallies: dict[str, Tally]
 ) -> tuple[Cluster, Cluster]:
     """End the primary, promote the standby, count, make a new standby in the old one's place."""
-    port, data_dir = primary.port, primary.data_dir
+    port, data_dir, sockets = primary.port, primary.data_dir, primary.socket_dir
     ended = time.monotonic()
     await {"killed": primary.kill, "stopped": primary.stop}.get(how, nothing)()
     if how == "frozen":
@@ -143,6 +144,7 @@ async def one_round(
         await count_lost(standby, tally)
     with contextlib.suppress(ProcessLookupError):
         await primary.remove()
+    shutil.rmtree(sockets, ignore_errors=True)  # a killed server leaves its lock file there
     fresh = await standby.standby(data_dir)
     fresh.configure({"port": port})
     await fresh.restart()

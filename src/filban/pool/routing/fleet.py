@@ -109,13 +109,13 @@ class Fleet:
             gone = self.nodes.pop(address)
             gone.put_out("no longer a member")
             gone.retire()
-            self._elect()
+            self.elect()
 
     def _watch_ended(self, node: Node, task: asyncio.Task[None]) -> None:
         """It ends by cancellation, or by a bug: then nothing old is believed about the server."""
         if not task.cancelled() and (error := task.exception()) is not None:
             node.put_out(f"no longer watched: {error!r}")
-            self._elect()
+            self.elect()
             task.get_loop().call_exception_handler(
                 {"message": f"filban: the watch on {node} has ended", "exception": error}
             )
@@ -148,7 +148,7 @@ class Fleet:
             node.let_in()
         else:
             node.put_out(f"of an older generation: timeline {position.timeline}")
-        self._elect()
+        self.elect()
         if node is self.primary and position.lsn is not None:
             self._track.add(asked_at, position.lsn)
 
@@ -173,7 +173,7 @@ class Fleet:
                 node.put_out(f"of an older generation: timeline {node.position.timeline}")
                 node.cut()
                 node.wake.set()
-        self._elect()
+        self.elect()
 
     def lost(self, node: Node, error: FilbanError) -> None:
         """It cannot be reached or does not answer."""
@@ -182,7 +182,7 @@ class Fleet:
         if node.usable:
             node.put_out(str(error))
             node.cut()
-        self._elect()
+        self.elect()
 
     def wants_history(self, timeline: int) -> bool:
         known = {self.generations.exact_for, self.generations.hidden_for}
@@ -195,7 +195,8 @@ class Fleet:
         else:
             self.generations.history_hidden(timeline)
 
-    def _elect(self) -> None:
+    def elect(self) -> None:
+        """Find the primary among those that are usable, and tell whoever waits."""
         usable = [(n, n.position) for n in self.nodes.values() if n.usable and n.position]
         chosen = primary_of(usable, self.generations, self.primary)
         if chosen is not None and chosen.position is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -96,6 +97,7 @@ class Lease:
                 return node, *found
             node.outstanding -= 1
             avoid = node
+            await asyncio.sleep(0)  # nothing above need have waited: let the watch do its work
 
     async def _from(self, node: Node, deadline: float) -> tuple[Any, Any] | None:
         """A pool and a connection of it; None if the server turns out not to serve."""

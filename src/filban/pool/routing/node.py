@@ -39,6 +39,8 @@ class Listener(Protocol):
 
     def admits(self, position: Position) -> bool: ...
 
+    def elect(self) -> None: ...
+
 
 @dataclass(slots=True, eq=False)
 class Waiter:
@@ -126,6 +128,7 @@ class Node:
         self.put_out(f"{type(error).__name__}: {error}")
         self.wake.set()
         self.retire()
+        self.listener.elect()
 
     @contextlib.contextmanager
     def expecting(self, waiter: Waiter) -> Iterator[None]:
