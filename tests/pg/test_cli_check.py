@@ -138,6 +138,20 @@ async def test_a_terminal_that_knows_ascii_only(odd_db):
     assert "\\u0641" in run.stdout  # the first letter of its name
 
 
+def test_ctrl_c_while_it_is_still_loading():
+    """An import is interrupted: a sentence and exit code 3, no traceback."""
+    script = (
+        "import sys, filban.cli\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "filban.cli.main()"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (3, "filban: interrupted\n")
+
+
 async def test_a_page_that_cannot_be_written_is_said_first(db, tmp_path):
     run = filban(
         "check", "postgresql://127.0.0.1:1/x", "--html", str(tmp_path / "no" / "page.html")

@@ -1,4 +1,4 @@
-"""Every code that these rooms may find has its page, and no threshold shares a name by accident."""
+"""Every code has its page, every threshold its place there and a name of its own."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from filban import health, persian, tune
+from filban.flows.check import CHECKS, threshold_names
 
-CHECKS = (*health.CHECKS, *tune.CHECKS, *persian.CHECKS)
 DOCS = Path(__file__).parents[2] / "docs" / "findings"
+CODES = sorted({code for check in CHECKS for code in check.codes})
 
 
-@pytest.mark.parametrize("code", [code for check in CHECKS for code in check.codes])
+@pytest.mark.parametrize("code", CODES)
 def test_a_page_for_each_code(code: str):
     text = (DOCS / f"{code}.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {code}\n")
-    for part in ("What", "Why", "Evidence", "Fix", "Risk"):
+    for part in ("Severity", "What", "Why", "Evidence", "Fix", "Risk"):
         assert f"**{part}.**" in text, part
 
 
@@ -26,3 +26,15 @@ def test_a_threshold_is_named_in_the_page_of_its_code(check):
     pages = "".join((DOCS / f"{code}.md").read_text(encoding="utf-8") for code in check.codes)
     for field in dataclasses.fields(check.thresholds):
         assert f"`{field.name}`" in pages, field.name
+
+
+def test_a_threshold_belongs_to_one_class():
+    """filban.toml sets thresholds by name: a name in two classes would set both. Two checks may
+    share a class, as those of a primary and of a standby do."""
+    classes = {check.thresholds for check in CHECKS}
+    names = [field.name for one in classes for field in dataclasses.fields(one)]
+    assert sorted(names) == sorted(threshold_names())
+
+
+def test_a_check_has_a_name_of_its_own():
+    assert len({check.name for check in CHECKS}) == len(CHECKS)

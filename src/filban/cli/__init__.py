@@ -9,6 +9,11 @@ def main() -> None:
     """Entry point of the `filban` command."""
     try:
         from filban.cli.app import run
+
+        code = run()
+    except KeyboardInterrupt:  # while it was still loading: nothing has been started
+        sys.stderr.write("filban: interrupted\n")
+        code = 3
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in {"typer", "rich", "jinja2"}:
             raise
@@ -17,4 +22,4 @@ def main() -> None:
             "  pip install 'filban[ops]'\n"
         )
         sys.exit(2)
-    sys.exit(run())
+    sys.exit(code)

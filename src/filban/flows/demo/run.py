@@ -20,7 +20,7 @@ from filban.flows.progress import Progress, Silent, step
 from filban.pg import Session, parse, session
 from filban.pg.connect import statement_errors
 from filban.pool import Pool, create_pool
-from filban.units import duration, number, size
+from filban.units import count, duration, number, size
 
 MARKERS_AT_REST = 20
 # Writes between the base backup and the restore point, which replay has to bring back, and after
@@ -168,7 +168,7 @@ class _Run:
     async def _check(self) -> Report:
         with step(self._progress, "filban check") as running:
             found = await run_check(self._up.dsn)
-            running.summary = f"{len(found.findings)} findings"
+            running.summary = count(len(found.findings), "finding")
         return found
 
 
