@@ -58,11 +58,13 @@ async def full_reset(connection: asyncpg.Connection[Any], *, timeout: float | No
     rights. timeout: seconds for each. Raises what asyncpg raises; the session is then in an unknown
     state and must not be used again.
     """
+    # asyncpg's own methods: a service's connection class may have other signatures.
+    execute, fetch = asyncpg.Connection.execute, asyncpg.Connection.fetch
     rollback = "ROLLBACK;\n" if connection.is_in_transaction() else ""
     try:
-        await connection.execute(rollback + _RESET + _DEALLOCATE, timeout=timeout)
+        await execute(connection, rollback + _RESET + _DEALLOCATE, timeout=timeout)
     except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedObjectError):
         # No PL/pgSQL for this role or in this database.
-        await connection.execute(rollback + _RESET, timeout=timeout)
-        for (command,) in await connection.fetch(_PREPARED, timeout=timeout):
-            await connection.execute(command, timeout=timeout)
+        await execute(connection, rollback + _RESET, timeout=timeout)
+        for (command,) in await fetch(connection, _PREPARED, timeout=timeout):
+            await execute(connection, command, timeout=timeout)
