@@ -29,6 +29,7 @@ KNOWN = (
 # What is left when no prefix fits: a time, perhaps a process, and something.
 _VAGUE = ("%m%i[%p]%i", "%t%i[%p]%i", "%m%i", "%t%i")
 SAMPLE = 400  # lines that are looked at
+LONGEST = 1000  # characters of them: the prefix is in front
 ENOUGH = 0.9  # of the lines with a level word; the rest may be other programs' output
 
 _SECONDS = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d"
@@ -63,13 +64,14 @@ _USER_AT = re.compile(r"(?<![\w%])((?:\[unknown\]|[^\s@,:\[\]]+))@((?:\[unknown\
 
 def infer(lines: Sequence[str]) -> Prefix | None:
     """The prefix under which most of these lines can be read; None when they show none."""
-    heads = [match.group(1) for line in lines[:SAMPLE] if (match := _HEAD.match(line))]
+    lines = [line[:LONGEST] for line in lines[:SAMPLE]]
+    heads = [match.group(1) for line in lines if (match := _HEAD.match(line))]
     if not heads:
         return None
     templates = Counter(_template(head) for head in heads)
     common = [text for text, _ in templates.most_common(8)]
     candidates = dict.fromkeys(["", *KNOWN, *common, *_with_q(common)])
-    verbose = sum("LOG:  00000: " in line for line in lines[:SAMPLE]) > 0
+    verbose = any("LOG:  00000: " in line for line in lines)
     for texts in (candidates, _VAGUE):
         best = max((Prefix(text, verbose) for text in texts), key=lambda p: _score(p, lines))
         if _score(best, lines)[0] >= ENOUGH * len(heads):
@@ -79,8 +81,7 @@ def infer(lines: Sequence[str]) -> Prefix | None:
 
 def _score(prefix: Prefix, lines: Sequence[str]) -> tuple[int, int, int]:
     """Lines read, fields found; of equals, the shortest text."""
-    pattern = re.compile(prefix.line)
-    read = sum(pattern.match(line) is not None for line in lines[:SAMPLE])
+    read = sum(prefix.pattern.match(line) is not None for line in lines)
     return read, len(prefix.columns), -len(prefix.text)
 
 

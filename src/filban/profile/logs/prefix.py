@@ -78,14 +78,25 @@ class Prefix:
         return rf"{self.head}\s*(?P<level>{WORD_PATTERN}) ?{COLON}\s{{0,2}}{code}(?P<message>.*)$"
 
     @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """`line` for Python."""
+        return re.compile(_bounded(self.line))
+
+    @cached_property
     def event(self) -> re.Pattern[bytes]:
         """Where an event begins, in bytes: not its DETAIL, CONTEXT, STATEMENT …"""
-        head = re.sub(r"\?P<\w+>", "?:", self.head)
+        head = _bounded(re.sub(r"\?P<\w+>", "?:", self.head))
         return re.compile(rf"{head}\s*(?:{EVENT_WORDS}) ?{COLON}\s".encode(), re.MULTILINE)
 
     @property
     def columns(self) -> list[str]:
         return re.findall(r"\?P<(\w+)>", self.line)
+
+
+def _bounded(pattern: str) -> str:
+    """Python's regular expressions go back and forth, so what may be anything gets a length:
+    names have 63 bytes, background workers' 95, hosts 255. polars' (Rust) take linear time."""
+    return pattern.replace(".*?", ".{0,99}?").replace(r"\S*?", r"\S{0,270}?")
 
 
 def _escape(letter: str, pad: str | None, seen: set[str], text: str) -> str:

@@ -50,7 +50,7 @@ class SyslogLog:
             raise UsageError(
                 "these syslog lines show no log_line_prefix", hint="give it with --prefix"
             )
-        self._head = re.compile(found.line)
+        self._head = found.pattern
         # /var/log/syslog has the lines of all programs.
         self._programs = {e.program for e in events if self._head.match(e.lines[0])}
         self._time = "log_time" not in found.columns
