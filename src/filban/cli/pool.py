@@ -86,7 +86,10 @@ def bench(
             show_default=False,
         ),
     ] = "",
-    seconds: Annotated[float, typer.Option(help="Of each step.", min=0.1, max=120)] = 2.0,
+    seconds: Annotated[float, typer.Option(help="Of each step.", min=0.1, max=120)] = 1.0,
+    rounds: Annotated[
+        int, typer.Option(help="Of the whole sweep; the median counts.", min=1, max=20)
+    ] = 3,
     p95: Annotated[
         float | None,
         typer.Option("--p95", metavar="MS", help="The latency to reach.", show_default=False),
@@ -113,6 +116,7 @@ def bench(
         concurrency=tuple(map(int, _numbers("--concurrency", concurrency))),
         rates=tuple(_numbers("--rates", rates)) or None,
         seconds=seconds,
+        rounds=rounds,
         objective_p95=None if p95 is None else p95 / 1000,
         writes=yes,
         seed=seed,

@@ -13,7 +13,7 @@ from rich.text import Text
 from filban.flows.pool import BenchResult
 from filban.render.terminal import clean
 from filban.tune.pool_size import Step, Usl
-from filban.units import duration, number
+from filban.units import count, duration, number
 
 BAR = 12  # characters of the longest bar: the table fits into 80 columns
 # One thread of Python cannot use more than a core; near it the client is what is measured.
@@ -40,8 +40,8 @@ def verdict(result: BenchResult) -> str:
     """One sentence: the size and why."""
     if result.choice is None:
         return "No statement was run: there is nothing to recommend."
-    words = "1 connection" if result.choice.size == 1 else f"{result.choice.size} connections"
-    return f"Take {words} for all processes together: {result.choice.why}."
+    size = count(result.choice.size, "connection")
+    return f"Take {size} for all processes together: {result.choice.why}."
 
 
 def law(usl: Usl) -> str:
@@ -84,7 +84,9 @@ def _closed(console: Console, result: BenchResult) -> None:
 
 
 def _open(console: Console, steps: Sequence[Step]) -> None:
-    table = _table(f"{steps[0].size} connections, statements that come at random", "wanted/s")
+    table = _table(
+        f"{count(steps[0].size, 'connection')}, statements that come at random", "wanted/s"
+    )
     for step in steps:
         table.add_row(f"{step.rate or 0:,.0f}", *_cells(step))
     console.print(Padding(table, (0, 0, 1, 0)))

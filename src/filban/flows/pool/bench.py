@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -75,20 +76,31 @@ async def _planned(target: pg.Target, options: BenchOptions) -> tuple[pg.Target,
 
 
 async def _sweep(target: pg.Target, plan: Plan, call: Call, progress: Progress) -> list[Step]:
-    done: list[Step] = []
-    for size in plan.sizes:
-        async with _pool(target, size, writes=plan.options.writes) as pool:
-            for concurrency in plan.options.concurrency:
-                name = f"{size} connections, {concurrency} tasks"
-                with step(progress, name) as running:
-                    seconds = plan.options.seconds
-                    done.append(
-                        await closed(
-                            pool, call, size=size, concurrency=concurrency, seconds=seconds
-                        )
-                    )
-                    running.summary = _summary(done[-1])
-    return done
+    """Every size in every round, in an order of its own: what else happens on the machine meets all
+    sizes alike. The median round of each."""
+    order = random.Random(plan.options.seed)  # noqa: S311
+    done: dict[tuple[int, int], list[Step]] = {}
+    for number in range(1, plan.options.rounds + 1):
+        for size in order.sample(plan.sizes, len(plan.sizes)):
+            with step(progress, f"round {number}, {size} connections") as running:
+                for measured in await _measured(target, plan, call, size):
+                    done.setdefault((measured.concurrency, size), []).append(measured)
+                    running.summary = _summary(measured)
+    return [median(done[key]) for key in sorted(done)]
+
+
+async def _measured(target: pg.Target, plan: Plan, call: Call, size: int) -> list[Step]:
+    seconds = plan.options.seconds
+    async with _pool(target, size, writes=plan.options.writes) as pool:
+        return [
+            await closed(pool, call, size=size, concurrency=concurrency, seconds=seconds)
+            for concurrency in plan.options.concurrency
+        ]
+
+
+def median(rounds: Sequence[Step]) -> Step:
+    """The round of median throughput (of two, the lower one)."""
+    return sorted(rounds, key=lambda s: s.throughput)[(len(rounds) - 1) // 2]
 
 
 async def _open_loops(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,8 @@ from filban.tune.pool_size.rows import quantile
 
 # Values whose order is kept by the seed; drawn before, so that drawing is not in the times.
 _DRAWN = 4096
+# Arrivals come in ticks: a timer for each would cost this process more than the statements do.
+TICK_SECONDS = 0.001
 Call = Callable[[], tuple[str, tuple[object, ...]]]
 
 
@@ -95,16 +98,17 @@ async def open_loop(
     tally = _Tally(begin)
 
     async def arrive() -> None:
-        due = loop.time()
+        began = due = loop.time()
         async with asyncio.TaskGroup() as group:
             under_way: set[asyncio.Task[None]] = set()
             while (due := due + draw.expovariate(rate)) < end:
-                if (early := due - loop.time()) > 0:
+                wanted = began + math.ceil((due - began) / TICK_SECONDS) * TICK_SECONDS
+                if (early := wanted - loop.time()) > 0:
                     await asyncio.sleep(early)
                 if len(under_way) >= MOST_TASKS:
                     tally.errors += 1
                     continue
-                task = group.create_task(tally.run(pool, call, due))
+                task = group.create_task(tally.run(pool, call, wanted))
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
 

@@ -17,7 +17,7 @@ CONCURRENCY = 64
 # Open loops run at these shares of the throughput measured at the chosen size: below the knee, near
 # it, and where queues are long (an M/M/c queue's waiting time doubles from 0.8 to 0.9).
 RATE_SHARES = (0.5, 0.8, 0.9)
-MOST_STEPS = 60
+MOST_STEPS = 200
 MOST_SECONDS = 900.0
 MOST_TASKS = 2000
 WARM_UP_SECONDS = 0.3
@@ -27,8 +27,9 @@ SPARE_SLOTS = 3
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """sizes None: SIZES as far as the server's free slots go. seconds: of each step. rates: of open
-    loops, statements a second; None: shares of what was measured. writes: the statements may."""
+    """sizes None: SIZES as far as the server's free slots go. seconds: of each step. rounds: of the
+    whole sweep, in another order each; the median counts. rates: of open loops, statements a
+    second; None: shares of what was measured. writes: the statements may."""
 
     statements: tuple[str, ...] = ()
     table: str | None = None
@@ -36,7 +37,8 @@ class BenchOptions:
     sizes: tuple[int, ...] | None = None
     concurrency: tuple[int, ...] = (CONCURRENCY,)
     rates: tuple[float, ...] | None = None
-    seconds: float = 2.0
+    seconds: float = 1.0
+    rounds: int = 3
     objective_p95: float | None = None
     writes: bool = False
     seed: int = 1
@@ -76,7 +78,7 @@ async def make_plan(session: Session, options: BenchOptions) -> Plan:
     sizes, notes = fitting(options.sizes, slots)
     statements, values, about = await _workload(session, options)
     rates = len(options.rates) if options.rates is not None else len(RATE_SHARES)
-    steps = len(sizes) * len(options.concurrency) + rates
+    steps = len(sizes) * len(options.concurrency) * options.rounds + rates
     seconds = steps * (options.seconds + WARM_UP_SECONDS)
     if steps > MOST_STEPS or seconds > MOST_SECONDS:
         raise UsageError(
@@ -110,7 +112,12 @@ def fitting(asked: Sequence[int] | None, slots: Slots) -> tuple[tuple[int, ...],
 
 def _check(options: BenchOptions) -> None:
     sizes = options.sizes or SIZES
-    if min(sizes) < 1 or min(options.concurrency, default=0) < 1 or options.seconds <= 0:
+    if (
+        min(sizes) < 1
+        or min(options.concurrency, default=0) < 1
+        or options.seconds <= 0
+        or options.rounds < 1
+    ):
         raise UsageError(
             "sizes, concurrency and seconds are above zero", hint="filban pool bench -h"
         )

@@ -49,7 +49,7 @@ class Usl:
 
 def fit(points: Sequence[tuple[float, float]]) -> Usl | None:
     """The law through (connections, statements a second), by least squares of throughput, with
-    sigma and kappa not below zero. None for fewer than FEWEST_POINTS distinct concurrencies.
+    0 <= sigma <= 1 and kappa >= 0. None for fewer than FEWEST_POINTS distinct concurrencies.
 
     N / X is linear in 1, N - 1 and N (N - 1), so that each round is a weighted linear fit; the
     weights X^4 / N^2 turn its residuals into those of throughput.
@@ -67,11 +67,11 @@ def fit(points: Sequence[tuple[float, float]]) -> Usl | None:
 
 
 def _fit_terms(points: Sequence[tuple[float, float]], terms: tuple[int, ...]) -> Usl | None:
-    """With these of the three coefficients, the others zero; None where one comes out negative."""
+    """With these of the three coefficients, the others zero; None where one is out of bounds."""
     guess = [x for _, x in points]
     for _ in range(_ROUNDS):
         solved = _weighted(points, guess, terms)
-        if solved is None or solved[0] <= 0 or min(solved[1:]) < 0:
+        if solved is None or solved[0] <= 0 or min(solved[1:]) < 0 or solved[1] > solved[0]:
             return None
         a, b, c = solved
         model = Usl(1 / a, b / a, c / a, 0.0)
