@@ -204,3 +204,10 @@ def test_libpq_env_carries_everything_and_argv_nothing():
         "PGHOST": "a,b", "PGPORT": "1,2", "PGUSER": "u", "PGDATABASE": "d",
         "PGPASSWORD": "p", "PGSSLMODE": "require",
     }  # fmt: skip
+
+
+def test_the_password_of_a_key_is_never_shown():
+    text = "postgresql://u@h/d?sslkey=k&sslpassword=secret"
+    assert "secret" not in dsn.redact(text)
+    assert "secret" not in dsn.parse(text, env={}).uri()
+    assert "sslpassword=secret" in dsn.parse(text, env={}).uri(with_password=True)

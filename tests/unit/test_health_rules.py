@@ -19,6 +19,7 @@ from filban.health.exhaustion.rows import DatabaseAge, IntegerKey, SequenceUse, 
 from filban.health.exhaustion.wraparound import WraparoundThresholds, wraparound
 from filban.health.tables import rules as tables
 from filban.health.tables.rows import CacheUse, TableActivity, TableSpace
+from filban.pg import parse
 
 WARNING, CRITICAL, INFO = Severity.warning, Severity.critical, Severity.info
 
@@ -111,10 +112,14 @@ def test_held_horizon(age, expected):
     assert severities(activity.held_horizon(holders, limits)) == expected
 
 
+# The server as it was reached: what a pasted command has to reach again.
+THERE = parse("host=db.example port=5433 user=u dbname=app password=secret", env={})
+
+
 def aged(age: int, *, limits: WraparoundThresholds, freeze: int = 200_000_000, here: bool = True):
     database = DatabaseAge("news", "news", here, True, age, 0)
     table = UnfrozenTable("public.t", "public.t", age, 0, 8192)
-    return list(wraparound("xid", [database], [table], freeze, limits, standby=False))
+    return list(wraparound("xid", [database], [table], freeze, limits, THERE, standby=False))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +139,9 @@ def test_wraparound(age, freeze, expected):
 
 def test_wraparound_of_another_database_is_a_command():
     [finding] = aged(500_000_000, limits=WraparoundThresholds(), here=False)
-    assert shlex.split(finding.fix.command) == ["vacuumdb", "--freeze", "--dbname=dbname='news'"]
+    assert shlex.split(finding.fix.command) == [
+        "vacuumdb", "--freeze", "--dbname=postgresql://u@db.example:5433/news"
+    ]  # fmt: skip
     assert "oldest_table" not in finding.evidence
 
 

@@ -23,8 +23,8 @@ async def locale(session: Session, limits: rules.LocaleThresholds) -> Outcome:
     )
     return Outcome(
         (
-            *(f for s in seen for f in rules.ctype_c(server, s, provider)),
-            *rules.encoding_sql_ascii(server, provider),
+            *(f for s in seen for f in rules.ctype_c(server, s, provider, session.target)),
+            *rules.encoding_sql_ascii(server, provider, session.target),
             *rules.collation_versions(collations, standby=server.in_recovery),
         )
     )

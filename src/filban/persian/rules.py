@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from filban.finding import Finding, Fix, Quantity, Severity
 from filban.persian.rows import CharacterType, CollationVersion, LocaleProvider
-from filban.pg import Server
-from filban.pg.dsn import conninfo
+from filban.pg import Server, Target
 from filban.units import count
 
 # In Debian and every glibc from 2.35 on, and the builtin provider's own name for it (17 and later).
@@ -21,7 +20,9 @@ class LocaleThresholds:
     """None: a locale is right or wrong."""
 
 
-def ctype_c(server: Server, seen: CharacterType, provider: LocaleProvider) -> Iterator[Finding]:
+def ctype_c(
+    server: Server, seen: CharacterType, provider: LocaleProvider, target: Target
+) -> Iterator[Finding]:
     """locale.ctype_c: at most one finding."""
     if seen.lowers_letters and seen.separates_punctuation:
         return
@@ -38,7 +39,7 @@ def ctype_c(server: Server, seen: CharacterType, provider: LocaleProvider) -> It
             "lowers_letters": Quantity(seen.lowers_letters),
             "separates_punctuation": Quantity(seen.separates_punctuation),
         },
-        fix=_recreate(server, provider),
+        fix=_recreate(server, provider, target),
     )
 
 
@@ -52,7 +53,9 @@ def _consequences(seen: CharacterType) -> Iterator[str]:
         yield "lower() and ILIKE do nothing with it"
 
 
-def encoding_sql_ascii(server: Server, provider: LocaleProvider) -> Iterator[Finding]:
+def encoding_sql_ascii(
+    server: Server, provider: LocaleProvider, target: Target
+) -> Iterator[Finding]:
     """locale.encoding_sql_ascii: at most one finding."""
     if server.encoding != "SQL_ASCII":
         return
@@ -67,29 +70,36 @@ def encoding_sql_ascii(server: Server, provider: LocaleProvider) -> Iterator[Fin
         fix=_recreate(
             server,
             provider,
+            target,
             "Text that is not in UTF-8 stops the load: then dump with pg_dump's --encoding=LATIN1 "
             "(or whatever it is in). ",
         ),
     )
 
 
-def _recreate(server: Server, provider: LocaleProvider, caution: str = "") -> Fix:
+def _recreate(server: Server, provider: LocaleProvider, target: Target, caution: str = "") -> Fix:
     """Neither can be changed in place: load into a new database, then swap the names."""
     old, new = server.database, f"{server.database}_new"
     kept = f"{server.database}_old"
-    create = ["createdb", "--template=template0", "--encoding=UTF8"]
+    copy = target.in_database(new).uri()
+    create = [
+        "createdb",
+        f"--maintenance-db={target.uri()}",
+        "--template=template0",
+        "--encoding=UTF8",
+    ]
     create += [
         f"--lc-collate={server.lc_collate}",
         f"--lc-ctype={provider.ctype or FALLBACK_CTYPE}",
         *_provider_options(provider),
     ]
     create += ["--", new]
-    load = ["psql", "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--dbname={conninfo(new)}"]
+    load = ["psql", "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--dbname={copy}"]
     return Fix(
         command=" && ".join(
             (
                 shlex.join(create),
-                f"{shlex.join(['pg_dump', f'--dbname={conninfo(old)}'])} | {shlex.join(load)}",
+                f"{shlex.join(['pg_dump', f'--dbname={target.uri()}'])} | {shlex.join(load)}",
             )
         ),
         caution=f"Stop the services that write first. {caution}The copy is a new database "

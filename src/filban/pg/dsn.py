@@ -94,13 +94,13 @@ class Target:
         return f'database "{self.database}" on {places} as user "{self.user}"'
 
     def uri(self, *, with_password: bool = False) -> str:
-        """A libpq URI of this target, percent-encoded; without the password unless asked."""
+        """A libpq URI of this target, percent-encoded; without passwords unless asked."""
         user = quote(self.user, safe="")
         if with_password and self.password is not None:
             user += ":" + quote(self.password, safe="")
         tcp = ",".join(str(a) for a in self.addresses if not a.is_socket)
         sockets = [a for a in self.addresses if a.is_socket]
-        query = dict(self.tls)
+        query = {k: v for k, v in self.tls.items() if with_password or k != "sslpassword"}
         if sockets and not tcp:
             query["host"] = ",".join(a.host for a in sockets)
             query["port"] = ",".join(str(a.port) for a in sockets)
@@ -143,15 +143,6 @@ def parse(dsn: str | None = None, env: Mapping[str, str] | None = None) -> Targe
     from_service = _service(service, given, env) if service else {}
     merged = {**environ, **from_service, **given}
     return _target(merged)
-
-
-def conninfo(database: str) -> str:
-    """A connection string that names only a database, for `--dbname=` of PostgreSQL's programs.
-
-    A bare name with an equals sign in it they would read as a connection string itself.
-    """
-    escaped = database.replace("\\", r"\\").replace("'", r"\'")
-    return f"dbname='{escaped}'"
 
 
 def redact(text: str) -> str:

@@ -28,11 +28,13 @@ async def ages(session: Session, limits: WraparoundThresholds) -> Outcome:
             min(freeze, at),
             min(freeze_multi, at_multi),
         )
-    standby = session.server.in_recovery
+    standby, target = session.server.in_recovery, session.target
     return Outcome(
         findings=(
-            *wraparound("xid", databases, tables, freeze, limits, standby=standby),
-            *wraparound("multixact", databases, tables, freeze_multi, limits, standby=standby),
+            *wraparound("xid", databases, tables, freeze, limits, target, standby=standby),
+            *wraparound(
+                "multixact", databases, tables, freeze_multi, limits, target, standby=standby
+            ),
         ),
         facts={"oldest_xid_age": max(d.xid_age for d in databases)},
     )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from filban.finding import Finding, Fix, Quantity, Severity
 from filban.health.exhaustion.rows import DatabaseAge, UnfrozenTable
-from filban.pg.dsn import conninfo
+from filban.pg import Target
 
 # Half of the 32-bit circle: what is older than this would lie in the future.
 WRAP_LIMIT = 2**31
@@ -45,10 +45,12 @@ def wraparound(
     tables: Sequence[UnfrozenTable],
     freeze_max_age: int,
     limits: WraparoundThresholds,
+    target: Target,
     *,
     standby: bool,
 ) -> Iterator[Finding]:
-    """wraparound.xid or wraparound.multixact, one a database. tables: of the connected one."""
+    """wraparound.xid or wraparound.multixact, one a database. tables: of the connected one;
+    target: the server as it was reached, for commands about its other databases."""
     for database in databases:
         age = age_of(kind, database)
         if age < limits.warning_age(freeze_max_age):
@@ -73,7 +75,7 @@ def wraparound(
                 "freeze_max_age": Quantity(freeze_max_age, "xids"),
                 **_worst(kind, database, old),
             },
-            fix=_freeze(database, old, standby=standby),
+            fix=_freeze(database, old, target, standby=standby),
         )
 
 
@@ -96,7 +98,9 @@ def _worst(kind: Kind, database: DatabaseAge, old: Sequence[UnfrozenTable]) -> d
     }
 
 
-def _freeze(database: DatabaseAge, old: Sequence[UnfrozenTable], *, standby: bool) -> Fix:
+def _freeze(
+    database: DatabaseAge, old: Sequence[UnfrozenTable], target: Target, *, standby: bool
+) -> Fix:
     caution = "Run it on the primary. " if standby else ""
     caution += (
         "It reads each table whole. End long transactions and drop dead slots first "
@@ -104,21 +108,22 @@ def _freeze(database: DatabaseAge, old: Sequence[UnfrozenTable], *, standby: boo
     )
     lock = "SHARE UPDATE EXCLUSIVE"
     if not database.here:
-        return Fix(command=_freeze_command(database), lock=lock, caution=caution)
+        return Fix(command=_freeze_command(database, target), lock=lock, caution=caution)
     few = 0 < len(old) <= TABLES_SHOWN
     sql = "\n".join(f"VACUUM (FREEZE) {t.quoted};" for t in old) if few else "VACUUM (FREEZE);"
     return Fix(sql=sql, lock=lock, caution=caution)
 
 
-def _freeze_command(database: DatabaseAge) -> str:
-    vacuum = shlex.join(["vacuumdb", "--freeze", f"--dbname={conninfo(database.name)}"])
+def _freeze_command(database: DatabaseAge, target: Target) -> str:
+    there = target.in_database(database.name).uri()
+    vacuum = shlex.join(["vacuumdb", "--freeze", f"--dbname={there}"])
     if database.connectable:
         return vacuum
     allow = f"ALTER DATABASE {database.quoted} ALLOW_CONNECTIONS "
     return " && ".join(
         (
-            shlex.join(["psql", "-c", allow + "true", "postgres"]),
+            shlex.join(["psql", "-c", allow + "true", target.uri()]),
             vacuum,
-            shlex.join(["psql", "-c", allow + "false", "postgres"]),
+            shlex.join(["psql", "-c", allow + "false", target.uri()]),
         )
     )
