@@ -37,7 +37,8 @@ from filban.pool.routing import Policy, Router, connect
 WRITERS, READERS = 4, 8
 ENDS = ("killed", "stopped", "frozen", "isolated")
 PROMOTED_AFTER_SECONDS = 0.5
-SETTLED_SECONDS = 1.0
+SETTLED_SECONDS = 0.7
+LONGEST_SECONDS = 6.0
 FAILURES = (FilbanError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError,
             asyncpg.InternalClientError)  # fmt: skip
 PEER = "asyncpg"
@@ -158,16 +159,16 @@ async def nothing() -> None:
 
 async def first_writes(promoted: float, ended: float, tallies: dict[str, Tally]) -> None:
     """Seconds from the end of the old primary to the first write that was begun after the promotion
-    and succeeded; a contestant that needs more than 20 counts as 20."""
+    and succeeded; a contestant that needs longer than we wait counts as that."""
     waiting = dict(tallies)
-    while waiting and time.monotonic() - ended < 20:
+    while waiting and time.monotonic() - ended < LONGEST_SECONDS:
         for name, tally in list(waiting.items()):
             if tally.last_write > promoted:
                 tally.to_first_write.append(time.monotonic() - ended)
                 del waiting[name]
         await asyncio.sleep(0.005)
     for tally in waiting.values():
-        tally.to_first_write.append(20.0)
+        tally.to_first_write.append(LONGEST_SECONDS)
 
 
 async def sql(cluster: Cluster, text: str, *args: Any) -> Any:

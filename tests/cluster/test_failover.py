@@ -343,6 +343,28 @@ async def test_a_read_is_tried_once_elsewhere_when_its_replica_dies(duo: Duo):
         assert await reading == "p"
 
 
+async def test_a_read_that_stands_in_the_way_of_replay_is_tried_once_elsewhere(duo: Duo):
+    await run(duo.a, "INSERT INTO t SELECT generate_series(1, 1000)")
+    duo.b.configure({"max_standby_streaming_delay": 0})
+    await duo.b.reload()
+    await caught_up(duo.a, duo.b)
+    async with routed(duo.a, duo.b) as router:
+        reading = asyncio.create_task(
+            router.fetchval(
+                "SELECT count(CASE WHEN pg_is_in_recovery() THEN pg_sleep(60)::text END) FROM t"
+            )
+        )
+        async with connection(duo.b) as control:
+            while not await control.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+            ):
+                await asyncio.sleep(0.01)
+        await run(duo.a, "DELETE FROM t")
+        await run(duo.a, "VACUUM t")
+        assert await reading == 0
+        assert all(not server.out for server in router.servers())  # it is healthy
+
+
 async def test_a_write_is_never_sent_twice(duo: Duo):
     await run(duo.a, "CREATE SEQUENCE tries")
     async with routed(duo.a, duo.b) as router:

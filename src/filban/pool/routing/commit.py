@@ -66,13 +66,13 @@ class RoutedConnection(asyncpg.Connection):
     @property
     def on_standby(self) -> bool | None:
         """As the server has last reported by itself; None behind a proxy that hides it."""
-        reported = getattr(self.get_settings(), "in_hot_standby", None)
-        return None if reported is None else bool(reported == "on")
+        reported = self._setting("in_hot_standby")
+        return None if reported is None else reported == "on"
 
     @property
     def read_only_by_default(self) -> bool:
         """As the server reports it: how managed services close a full server for writes."""
-        return getattr(self.get_settings(), "default_transaction_read_only", "off") == "on"
+        return self._setting("default_transaction_read_only") == "on"
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         if query == "COMMIT;":  # what asyncpg's Transaction sends
@@ -84,7 +84,7 @@ class RoutedConnection(asyncpg.Connection):
 
     async def _begin(self, query: str, timeout: float | None) -> str:
         result = await super().execute(query + REPORT_XID, timeout=timeout)
-        self.xid = int(self._reported()[1:])
+        self.xid = int(self._reported()[1:] or 0) or None
         return result
 
     async def _commit(self, timeout: float | None) -> str:
@@ -127,5 +127,10 @@ class RoutedConnection(asyncpg.Connection):
         self.token_at = self.queries
 
     def _reported(self) -> str:
-        name: str = self.get_settings().application_name
-        return name.partition(" @")[2]
+        return (self._setting("application_name") or "").partition(" @")[2]
+
+    def _setting(self, name: str) -> str | None:
+        """As the server has last reported it; None when it does not, or the connection is closed:
+        it may be cut at any moment, also while a statement's answer is on its way to the caller."""
+        protocol = self._protocol  # type: ignore[attr-defined]
+        return None if protocol is None else getattr(protocol.get_settings(), name, None)

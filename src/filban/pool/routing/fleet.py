@@ -261,7 +261,7 @@ class Fleet:
         while True:
             self._open()
             found = await self._replica(avoid, max_lag, token, deadline) or self.primary
-            if found is not None and (found is not avoid or not self._others(found)):
+            if found is not None:
                 return found
             if not left(deadline):
                 raise NoServer(
@@ -269,7 +269,6 @@ class Fleet:
                     hint="no primary, and no replica is new enough",
                 )
             await self._change(deadline)
-            avoid = None
 
     async def _replica(
         self, avoid: Node | None, max_lag: float | None, token: Token | None, deadline: float
@@ -321,9 +320,6 @@ class Fleet:
         for node in self.nodes.values():
             if node.usable and node.position is not None and node.position.in_recovery:
                 yield node
-
-    def _others(self, node: Node) -> bool:
-        return any(other is not node and other.usable for other in self.nodes.values())
 
     def _cheapest(self, nodes: Sequence[Node]) -> Node | None:
         if len(nodes) <= 1:

@@ -156,6 +156,11 @@ class Node:
 
     # Connections
 
+    @property
+    def open_pool(self) -> Pool | None:
+        """Its pool, if it has one by now."""
+        return self._pool
+
     async def pool(self) -> Pool:
         """Its pool, made when it is first asked for. Raises ConnectError with `min_size` > 0."""
         async with self._opening:

@@ -315,8 +315,9 @@ class Router:
         return [self._state(node) for node in self._fleet.nodes.values()]
 
     def stats(self) -> list[PoolStats]:
-        """The numbers of each server's pool."""
-        return [pool.stats() for node in list(self._fleet.nodes.values()) if (pool := node._pool)]
+        """The numbers of each server's pool, which is named by its address. From any thread."""
+        nodes = list(self._fleet.nodes.values())
+        return [pool.stats() for node in nodes if (pool := node.open_pool) is not None]
 
     @property
     def primary(self) -> str | None:
