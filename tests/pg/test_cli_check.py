@@ -138,6 +138,14 @@ async def test_a_terminal_that_knows_ascii_only(odd_db):
     assert "\\u0641" in run.stdout  # the first letter of its name
 
 
+def test_a_misspelt_code_in_the_file_is_named_before_connecting(tmp_path):
+    (tmp_path / "filban.toml").write_text('[check]\nignore = ["index.duplicat"]\n')
+    run = filban("check", "postgresql://127.0.0.1:1/x", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "index.duplicat" in run.stderr
+    assert 'did you mean "index.duplicate"?' in run.stderr
+
+
 def test_ctrl_c_while_it_is_still_loading():
     """An import is interrupted: a sentence and exit code 3, no traceback."""
     script = (

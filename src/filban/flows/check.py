@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from filban import backup, health, index, persian, replication, tune
@@ -22,6 +22,7 @@ CHECKS: tuple[Check, ...] = (
     *tune.CHECKS,
     *persian.CHECKS,
 )
+CODES: tuple[str, ...] = tuple(sorted({code for check in CHECKS for code in check.codes}))
 
 
 async def run_check(
@@ -34,22 +35,23 @@ async def run_check(
 
     ignore: findings to leave out; they are counted in facts["ignored"].
     thresholds: overrides by field name of the checks' threshold classes.
-    Raises ConnectError, NotSupported, ConnectionLost, ConfigError (an unknown threshold).
+    Raises ConnectError, NotSupported, ConnectionLost, ConfigError (an unknown threshold or code).
     """
-    values = dict(thresholds or {})
-    _known(values)
+    values, rules = dict(thresholds or {}), tuple(ignore)
+    _known("threshold", values, threshold_names())
+    _known("finding", (rule.code for rule in rules), CODES)
     started = time.monotonic()
     async with session(target) as opened:
         outcomes = [(check, await _run(opened, check, values)) for check in CHECKS]
         facts = opened.server.facts()
     findings = [f for _, outcome in outcomes for f in outcome.findings]
-    kept, ignored = _split(findings, tuple(ignore))
+    kept, ignored = _split(findings, rules)
     for _, outcome in outcomes:
         facts |= outcome.facts
     facts["not_visible"] = _hidden(outcome for _, outcome in outcomes)
     facts["ignored"] = [f"{f.code}:{f.subject}" for f in ignored]
     facts["checks"] = len(CHECKS)
-    facts["codes"] = sorted({code for check in CHECKS for code in check.codes})
+    facts["codes"] = list(CODES)
     facts["seconds"] = round(time.monotonic() - started, 3)
     return Report(
         title=f'{opened.server.kind} "{opened.server.database}", '
@@ -88,10 +90,10 @@ def threshold_names() -> dict[str, Any]:
     return {f.name: f.default for check in CHECKS for f in dataclasses.fields(check.thresholds)}
 
 
-def _known(values: Mapping[str, float]) -> None:
-    names = threshold_names()
-    for name in values:
+def _known(kind: str, given: Iterable[str], names: Collection[str]) -> None:
+    """A misspelt name that is silently passed over is worse than none."""
+    for name in given:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f'did you mean "{near[0]}"?' if near else "known: " + ", ".join(sorted(names))
-            raise ConfigError(f'there is no threshold "{name}"', hint=hint)
+            raise ConfigError(f'there is no {kind} "{name}"', hint=hint)

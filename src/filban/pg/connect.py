@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -232,7 +233,7 @@ def connect_errors(target: Target, address: Address, seconds: float) -> Iterator
             ) from error
         raise _failed(
             "unreachable",
-            f"{where}: nobody listens there ({error.strerror or error})",
+            f"{where}: nobody listens there ({_reason(error)})",
             "is the server running, and is this its host and port?",
         ) from error
     except FileNotFoundError as error:  # a Unix socket
@@ -245,7 +246,7 @@ def connect_errors(target: Target, address: Address, seconds: float) -> Iterator
     except OSError as error:
         raise _failed(
             "unreachable",
-            f"{where}: {error.strerror or error}",
+            f"{where}: {_reason(error)}",
             "check the host name and the network",
         ) from error
     except asyncpg.PostgresError as error:
@@ -258,6 +259,12 @@ def connect_errors(target: Target, address: Address, seconds: float) -> Iterator
 
 def _failed(reason: ConnectReason, message: str, hint: str) -> ConnectError:
     return ConnectError(f"cannot connect to {message}", reason=reason, hint=hint)
+
+
+def _reason(error: OSError) -> str:
+    """The system's words; asyncio puts "Connect call failed" and a tuple in their place."""
+    number = error.errno or 0  # those of name resolution are negative
+    return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
 def _said(error: BaseException) -> str:
