@@ -2,10 +2,10 @@
 
 Needs PostgreSQL 15 or later with contrib and pgbench, and pgBadger (apt-get install pgbadger
 libtext-csv-xs-perl); about 2 GB of disk. A throwaway server writes the same events in all three
-formats for --seconds under a mix of pgbench (simple and prepared), a small application, errors, lock
-waits, deadlocks, temporary files, connections, checkpoints, autovacuum and auto_explain. What it
-wrote is then repeated with its times and process numbers shifted until each file has --megabytes:
-real lines, but the same ones again (no statement of ours or theirs is cached across 40 MB and more).
+formats for --seconds under a mix of pgbench (simple and prepared), a small application, errors,
+lock waits, deadlocks, temporary files, connections, checkpoints, autovacuum and auto_explain. What
+it wrote is then repeated with its times and process numbers shifted until each file has
+--megabytes: real lines, but the same ones again.
 
 Both make their full report, an HTML page, over each file: user + system seconds of the process,
 which counts every core. The log's totals are held against pg_stat_statements.
@@ -56,14 +56,17 @@ SETTINGS: dict[str, str | int | bool] = {
 }  # fmt: skip
 SCHEMA = """
 CREATE EXTENSION pg_stat_statements;
-CREATE TABLE docs (id serial PRIMARY KEY, title text, body text, author int, at timestamptz DEFAULT now());
+CREATE TABLE docs (
+  id serial PRIMARY KEY, title text, body text, author int, at timestamptz DEFAULT now());
 CREATE INDEX ON docs (author);
 """
 APPLICATION = r"""\set a random(1, 100000)
 \set b random(1, 1000)
 INSERT INTO docs (title, body, author) VALUES ('Title :a', 'it''s number :a of many', :b);
 SELECT id, title, at FROM docs WHERE author = :b ORDER BY at DESC LIMIT 10;
-SELECT "docs"."id", "docs"."title" FROM "docs" WHERE ("docs"."author" = :b AND "docs"."id" IN (:a, :b, 3, 4)) /*route='%2Fdocs',traceparent='00-:a-:b-01'*/;
+SELECT "docs"."id", "docs"."title" FROM "docs"
+  WHERE ("docs"."author" = :b AND "docs"."id" IN (:a, :b, 3, 4))
+  /*route='%2Fdocs',traceparent='00-:a-:b-01'*/;
 UPDATE docs SET body = 'changed by :a'
   WHERE id = :b;
 """
@@ -126,8 +129,9 @@ async def generate(directory: Path, seconds: int, seed: int) -> dict[str, int]:
     """The three logs of one run, and calls by query of pg_stat_statements."""
     able = [b for b in find_all() if b.is_server and b.major >= 15 and b.has("pgbench")]
     binaries = next(b for b in able if b.has_library("auto_explain"))
-    (directory / "application.sql").write_text(APPLICATION)
-    (directory / "heavy.sql").write_text(HEAVY)
+    application, heavy = str(directory / "application.sql"), str(directory / "heavy.sql")
+    Path(application).write_text(APPLICATION)
+    Path(heavy).write_text(HEAVY)
     async with throwaway(binaries=binaries, settings=SETTINGS) as cluster:
         admin = await asyncpg.connect(cluster.dsn())
         await admin.execute(SCHEMA)
@@ -136,8 +140,8 @@ async def generate(directory: Path, seconds: int, seed: int) -> dict[str, int]:
         scripts = [
             await bench(cluster, "tpcb", "-c", "3", "-R", "900", *for_),
             await bench(cluster, "prepared", "-c", "2", "-M", "prepared", "-R", "300", *for_),
-            await bench(cluster, "app", "-c", "2", "-R", "500", "-f", str(directory / "application.sql"), *for_),
-            await bench(cluster, "heavy", "-c", "1", "-f", str(directory / "heavy.sql"), *for_),
+            await bench(cluster, "app", "-c", "2", "-R", "500", "-f", application, *for_),
+            await bench(cluster, "heavy", "-c", "1", "-f", heavy, *for_),
             await bench(cluster, "short", "-c", "2", "-C", "-S", "-R", "40", *for_),
         ]  # fmt: skip
         await trouble(cluster, seconds, seed)
@@ -265,10 +269,11 @@ def _measure(
     median, rss = mine[len(mine) // 2], max(c.rss_mb for c in mine)
     ratio = peer.cpu_seconds / median.cpu_seconds
     held = "holds" if ratio >= LIMITS[kind] and rss <= LIMIT_RSS_MB else "DOES NOT HOLD"
+    fast, slow = size / median.cpu_seconds, size / peer.cpu_seconds
+    print(f"{kind}, {size:.0f} MB: {ratio:.1f} times (at least {LIMITS[kind]:.0f}: {held})")
+    print(f"  filban    {median.cpu_seconds:6.2f} s ({fast:5.1f} MB/s), {rss:.0f} MB of memory")
     print(
-        f"{kind:8} {size:4.0f} MB  filban {median.cpu_seconds:6.2f} s ({size / median.cpu_seconds:5.1f} MB/s), "
-        f"{rss:.0f} MB of memory  pgBadger {peer.cpu_seconds:6.1f} s ({size / peer.cpu_seconds:.1f} MB/s), "
-        f"{peer.rss_mb:.0f} MB  {ratio:.1f} times (at least {LIMITS[kind]:.0f}: {held})",
+        f"  pgBadger  {peer.cpu_seconds:6.2f} s ({slow:5.1f} MB/s), {peer.rss_mb:.0f} MB",
         flush=True,
     )
     return (

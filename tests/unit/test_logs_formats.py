@@ -1,4 +1,4 @@
-"""Every format of a log is read into the same events; what cannot be read is counted, never fatal."""
+"""Every format is read into the same events; what cannot be read is counted, never fatal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from filban.profile.logs.sniff import reader_for
 from filban.profile.logs.stderr import StderrLog
 
 AT = "2026-11-23 09:41:00.123 UTC"
-TIME = datetime(2026, 11, 23, 9, 41, 0, 123000)
+TIME = datetime.fromisoformat("2026-11-23 09:41:00.123")
 
 
 def read(text: str | bytes, prefix: str | None = None):
@@ -140,7 +140,10 @@ LANGUAGES = {
     "fr": ("LOG", "durée : 3.25 ms, instruction : SELECT 1", "ERREUR", "DÉTAIL", "INSTRUCTION "),
     "es": ("LOG", "duración: 3.25 ms  sentencia: SELECT 1", "ERROR", "DETALLE", "SENTENCIA"),
     "ja": ("LOG", "期間: 3.25 ミリ秒  文: SELECT 1", "ERROR", "詳細", "文"),
-    "ru": ("СООБЩЕНИЕ", "продолжительность: 3.25 мс, оператор: SELECT 1", "ОШИБКА", "ПОДРОБНОСТИ", "ОПЕРАТОР"),
+    "ru": (
+        "СООБЩЕНИЕ", "продолжительность: 3.25 мс, оператор: SELECT 1", "ОШИБКА", "ПОДРОБНОСТИ",
+        "ОПЕРАТОР",
+    ),
     "zh": ("日志", "执行时间: 3.25 ms 语句: SELECT 1", "错误", "详细信息", "语句"),
     "it": ("LOG", "durata: 3.25 ms  istruzione: SELECT 1", "ERRORE", "DETTAGLI", "ISTRUZIONE"),
     "sv": ("LOGG", "varaktighet: 3.25 ms  sats: SELECT 1", "FEL", "DETALJ", "SATS"),
@@ -283,8 +286,8 @@ def syslog(pid: int, number: int, pieces: list[str]) -> list[str]:
 
 def test_syslog_puts_pieces_together():
     prefix = "user=app,db=news,app=web,client=10.0.0.7 "
-    one = syslog(11, 3, [f"{prefix}LOG:  duration: 1.500 ms  execute S_1: SELECT a", " , b", "#011FROM t",
-                         f"{prefix}DETAIL:  Parameters: $1 = '7'"])  # fmt: skip
+    said = f"{prefix}LOG:  duration: 1.500 ms  execute S_1: SELECT a"
+    one = syslog(11, 3, [said, " , b", "#011FROM t", f"{prefix}DETAIL:  Parameters: $1 = '7'"])
     two = syslog(12, 9, [f"{prefix}ERROR:  syntax error", f"{prefix}STATEMENT:  SELEC 1"])
     mixed = [one[0], two[0], one[1], one[2], two[1], one[3]]
     other = "Nov 23 09:41:00 db1 sshd[99]: Accepted publickey for root"
@@ -309,8 +312,8 @@ def test_heroku():
     head = "2026-11-23T09:41:00+00:00 app[postgres.4849]: [GREEN]"
     lines = [
         f"{head} [18-1]  sql_error_code = 40P01 ERROR:  deadlock detected",
-        f"{head} [18-2]  sql_error_code = 40P01 DETAIL:  Process 1 waits for ShareLock on transaction"
-        " 5; blocked by process 2.",
+        f"{head} [18-2]  sql_error_code = 40P01 DETAIL:  Process 1 waits for ShareLock on "
+        "transaction 5; blocked by process 2.",
         f"{head} [18-3] \tProcess 2 waits for ShareLock on transaction 6; blocked by process 1.",
     ]
     _, batch = read("\n".join(lines) + "\n")
@@ -327,10 +330,10 @@ def test_cloudnativepg():
         "query_id": "-77",
     }  # fmt: skip
     lines = [
-        json.dumps({"level": "info", "ts": "2026", "msg": "Starting", "logger": "setup", "logging_pod": "n-1"}),
-        json.dumps({"level": "info", "ts": "2026", "logger": "postgres", "msg": "record", "record": record}),
+        json.dumps({"level": "info", "msg": "Starting", "logger": "setup", "logging_pod": "n-1"}),
+        json.dumps({"level": "info", "logger": "postgres", "msg": "record", "record": record}),
         "not json at all",
-    ]  # fmt: skip
+    ]
     for chosen, unread in ((lines[:2], 0), (lines, 1)):
         reader, batch = read("\n".join(chosen) + "\n")
         assert reader.format == "cnpg"

@@ -7,12 +7,12 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.test_logs_formats import AT, CSV, JSON, cloud_entry, syslog
 
 from filban.profile.logs import Analysis
 from filban.profile.logs.feed import Feed
 from filban.profile.logs.keys import identify, keys
 from filban.profile.logs.lines import plan_parts
-from tests.unit.test_logs_formats import AT, CSV, JSON, cloud_entry, syslog
 
 STDERR = (
     f"{AT} [1] app@news LOG:  duration: 1.500 ms  execute S_1/C_2: SELECT $1\n\t, 2\n"
@@ -22,22 +22,26 @@ STDERR = (
     f"{AT} [1] app@news LOG:  duration: 12.000 ms  plan:\n\tQuery Text: SELECT 1\n"
     "\tResult  (cost=0.00..0.01 rows=1 width=4)\n"
     f"{AT} [3] app@news ERROR:  deadlock detected\n"
-    f"{AT} [3] app@news DETAIL:  Process 3 waits for ShareLock on transaction 6; blocked by process 4.\n"
-    f"{AT} [4] LOG:  checkpoint complete: wrote 5 buffers (0.0%); 0 WAL file(s) added, 0 removed, 0 "
-    "recycled; write=0.1 s, sync=0.1 s, total=0.2 s; sync files=1\n"
+    f"{AT} [3] app@news DETAIL:  Process 3 waits for ShareLock on transaction 6; blocked by "
+    "process 4.\n"
+    f"{AT} [4] LOG:  checkpoint complete: wrote 5 buffers (0.0%); 0 WAL file(s) added, 0 removed, "
+    "0 recycled; write=0.1 s, sync=0.1 s, total=0.2 s; sync files=1\n"
     f'{AT} [5] LOG:  automatic vacuum of table "news.public.t": index scans: 1\n'
     "\ttuples: 5 removed, 6 remain, 7 are dead but not yet removable\n\tsystem usage: CPU: user: "
     "0.00 s, system: 0.00 s, elapsed: 0.01 s\n"
     f'{AT} [6] app@news LOG:  temporary file: path "base/pgsql_tmp/pgsql_tmp6.0", size 8192\n'
-    f"{AT} [6] app@news LOG:  disconnection: session time: 0:00:01.5 user=app database=news host=::1\n"
+    f"{AT} [6] app@news LOG:  disconnection: session time: 0:00:01.5 user=app database=news "
+    "host=::1\n"
     f"{AT} [7] LOG:  server process (PID 6) was terminated by signal 9: Killed\n"
 )
 SYSLOG = (
     "\n".join(syslog(7, 1, ["user=a,db=b LOG:  duration: 1.0 ms  statement: SELECT", "#0111"]))
     + "\n"
 )
-CNPG = json.dumps({"logger": "postgres", "logging_pod": "a", "record": {"log_time": AT, "process_id": "1",
-                   "error_severity": "LOG", "message": "duration: 1.0 ms"}}) + "\n"  # fmt: skip
+_RECORD = {
+    "log_time": AT, "process_id": "1", "error_severity": "LOG", "message": "duration: 1.0 ms",
+}  # fmt: skip
+CNPG = json.dumps({"logger": "postgres", "logging_pod": "a", "record": _RECORD}) + "\n"
 CLOUD = json.dumps([cloud_entry(1), cloud_entry(2)], indent=2)
 REAL = [text.encode() for text in (STDERR, CSV * 3, JSON * 3, SYSLOG, CNPG, CLOUD)]
 

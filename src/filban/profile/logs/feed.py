@@ -12,7 +12,7 @@ from filban.profile.logs.sniff import SAMPLE_BYTES, Reader, reader_for
 _MB = 1024 * 1024
 # What is read and looked at at once, by format: some 20,000 events, so that polars' cost per
 # operation does not matter, and all stays below 300 MB of memory.
-PIECES = {"stderr": 4 * _MB, "csvlog": 6 * _MB, "jsonlog": 8 * _MB}
+PIECES = {"stderr": 4 * _MB, "csvlog": 6 * _MB, "jsonlog": 12 * _MB}
 PIECE = 4 * _MB  # of other formats, which go through Python's own objects
 FIRST = 1 * _MB  # while the format is not known
 LONGEST = 16 * _MB  # an event longer than this is not waited for
@@ -28,6 +28,7 @@ class Feed:
         self.consumed = 0
         self.unknown = False  # it begins with something that is no log of PostgreSQL
         self.tail = b""
+        self.head = b""  # the file's beginning, where reading does not start there
         self._prefix = prefix
         self._rest = b""
 
@@ -63,7 +64,8 @@ class Feed:
 
     def _recognised(self, data: bytes) -> bool:
         if not self.unknown:
-            self.reader = reader_for(data, self._prefix)
+            beginning = self.head[: self.head.rfind(b"\n") + 1]
+            self.reader = reader_for(beginning + data, self._prefix)
             self.unknown = self.reader is None
         return not self.unknown
 

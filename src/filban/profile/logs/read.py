@@ -46,6 +46,7 @@ class LogFile:
         if open_again is not None:
             self._offset = positions.offset(self._head, open_again)
         if self._offset:
+            self._feed.head = self._head
             # Of the head, what lies behind the offset is new.
             skip(stream, max(0, self._offset - len(self._head)))
             self.take(self._head[self._offset :])
@@ -67,7 +68,7 @@ class LogFile:
     def finish(self, positions: Positions, *, half_lines: bool = True) -> None:
         """The end of the file, for now."""
         self.flush(half_lines=half_lines)
-        if self._offset and not self._given:
+        if self._offset and not self._feed.consumed:
             self.skipped = "read before"
         elif self._feed.unknown:
             self.skipped = "no log of PostgreSQL that filban knows, or no log_line_prefix found"
