@@ -48,12 +48,10 @@ def shape(plan: Plan) -> list[tuple[Any, ...]]:
 
 
 def _node(n: Node) -> tuple[Any, ...]:
-    keys = [key for key in KEYS if key in n.properties and n.title not in SETS]
-    said = [(key, n.text_of(key)) for key in keys]
-        (key, n.text_of(key)) for key in KEYS if key in n.properties and n.title not in SETS
-    )
+    keys = sorted(key for key in KEYS if key in n.properties and n.title not in SETS)
     costs = (n.startup_cost, n.total_cost, n.plan_rows, n.width, n.rows, n.loops)
-    return (n.depth, n.title, n.subplan.split(" (")[0], n.table, n.index, *costs, *sorted(said))
+    names = (n.depth, n.title, n.subplan.split(" (")[0], n.table, n.index)
+    return (*names, *costs, *((key, n.text_of(key)) for key in keys))
 
 
 @pytest.mark.parametrize("name", QUERIES)

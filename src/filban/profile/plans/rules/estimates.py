@@ -1,0 +1,166 @@
+"""Rows estimated against rows measured, at the lowest node where they part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from filban.finding import Finding, Fix, Quantity, Severity
+from filban.profile.plans.expressions import quote, terms
+from filban.profile.plans.model import Node, Plan
+from filban.profile.plans.rules.common import Known, quoted_table, subject
+
+CODES = ("plan.misestimate",)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """error: estimates off by ten and more change join orders and methods (Leis et al., "How Good
+    Are Query Optimizers, Really?", VLDB 2015, section 4: most plans stand a factor of ten).
+    rows: below, a wrong estimate costs little whichever plan is taken; filban's own. stale_ratio:
+    autovacuum_analyze_scale_factor's default, a tenth of the table changed."""
+
+    error: float = 10.0
+    rows: float = 1_000
+    stale_ratio: float = 0.10
+
+
+LIMITS = Thresholds()
+# Their rows are cut short from above or are not the planner's to estimate on their own.
+_NOT_ESTIMATED = ("Limit", "Hash", "Materialize", "Memoize", "Sort", "BitmapAnd", "BitmapOr",
+                  "Gather", "Gather Merge", "ModifyTable", "Bitmap Index Scan")  # fmt: skip
+
+
+def find(plan: Plan, known: Known) -> Iterator[Finding]:
+    """Only origins: a node whose children were estimated right, or that has none."""
+    wrong = {node.number for node in plan.nodes if _wrong(plan, node)}
+    for node in plan.nodes:
+        below_wrong = any(below.number in wrong for below in plan.below(node))
+        if node.number in wrong and not below_wrong:
+            yield _finding(node, known)
+
+
+def _wrong(plan: Plan, node: Node) -> bool:
+    error = node.error
+    if error is None or node.kind in _NOT_ESTIMATED or _cut_short(plan, node):
+        return False
+    # over all loops (loops count the processes too): an error in each of many loops adds up
+    measured, planned = node.total_rows, (node.plan_rows or 0.0) * (node.loops or 0.0)
+    if max(measured, planned) < LIMITS.rows:
+        return False
+    return error >= LIMITS.error or error <= 1 / LIMITS.error
+
+
+def _cut_short(plan: Plan, node: Node) -> bool:
+    """Fewer rows than estimated say nothing where somebody above stopped asking for more."""
+    if (node.error or 1.0) >= 1.0:
+        return False
+    for above in plan.above(node):
+        stops = above.kind in ("Limit", "Merge Join") or above.text_of("Join Type") in (
+            "Semi", "Anti",
+        )  # fmt: skip
+        if stops or node.subplan or "Subplan Name" in above.properties:
+            return True
+    return False
+
+
+def _finding(node: Node, known: Known) -> Finding:
+    error = node.error or 1.0
+    times = error if error >= 1 else 1 / error
+    cause, fix = _cause(node, known)
+    return Finding(
+        code="plan.misestimate",
+        severity=Severity.warning,
+        subject=subject(node),
+        title=f"{node.rows:,.0f} rows came where {node.plan_rows:,.0f} were expected "
+        f"({times:,.0f} times {'more' if error >= 1 else 'fewer'})",
+        why=f"What stands above was chosen for the wrong number of rows. {cause}",
+        evidence={
+            "rows_estimated": Quantity(node.plan_rows or 0, "rows"),
+            "rows_measured": Quantity(node.rows or 0, "rows"),
+            "loops": Quantity(node.loops or 0, "count"),
+        },
+        fix=fix,
+    )
+
+
+def _cause(node: Node, known: Known) -> tuple[str, Fix]:
+    facts = known.table(node)
+    if facts is not None and not facts.analysed:
+        return "The table was never analysed.", _analyze(node)
+    if facts is not None and facts.modified > LIMITS.stale_ratio * max(facts.rows, 1):
+        changed = f"{facts.modified:,} of {facts.rows:,} rows changed since the last ANALYZE."
+        return changed, _analyze(node)
+    parts = [
+        t for key in ("Filter", "Index Cond", "Recheck Cond") for t in terms(node.text_of(key))
+    ]
+    hidden = next((t for t in parts if t.functions), None)
+    if hidden is not None and node.relation:
+        return _hidden(node, hidden.functions[0])
+    columns = list(dict.fromkeys(t.bare for t in parts if t.bare and t.equality and t.constant))
+    if len(columns) > 1 and node.relation and (node.error or 1) > 1:
+        return _correlated(node, columns)
+    if node.kind in ("Aggregate", "Group", "Unique"):
+        return _groups(node)
+    if node.relation and node.kind.endswith("Scan"):
+        return "The table's statistics do not describe these values.", _analyze(node)
+    return (
+        "The rows below were estimated right: it is this step's own selectivity that is wrong.",
+        (
+            Fix(
+                advice="Values of the two sides are not spread evenly or depend on each other, which "
+                "no statistics across tables can tell. Filter earlier, or keep what is compared in "
+                "one table with CREATE STATISTICS."
+            )
+        ),
+    )
+
+
+def _analyze(node: Node) -> Fix:
+    return Fix(
+        sql=f"ANALYZE {quoted_table(node)};",
+        lock="SHARE UPDATE EXCLUSIVE",
+        caution="If it changes nothing: raise the statistics target of the columns in the "
+        "condition (ALTER TABLE … ALTER COLUMN … SET STATISTICS 1000), then again.",
+    )
+
+
+def _hidden(node: Node, function: str) -> tuple[str, Fix]:
+    condition = node.text_of("Filter") or node.text_of("Index Cond")
+    return (
+        f"The planner knows the columns' values, not those of {function}(): it guesses.",
+        Fix(
+            advice=f"CREATE STATISTICS on the expression that calls {function}() in {condition} "
+            "(14 and later; or an index on it), then ANALYZE: both collect its values. Or compare "
+            "the column itself."
+        ),
+    )
+
+
+def _correlated(node: Node, columns: list[str]) -> tuple[str, Fix]:
+    keys = ", ".join(quote(column) for column in columns)
+    table = quoted_table(node)
+    return (
+        f"Conditions on {keys} are taken for independent and are not.",
+        Fix(
+            sql=f"CREATE STATISTICS {_name(node, columns)} (dependencies, mcv) ON {keys} FROM "
+            f"{table};\nANALYZE {table};",
+            lock="SHARE UPDATE EXCLUSIVE",
+        ),
+    )
+
+
+def _name(node: Node, columns: list[str]) -> str:
+    """CREATE STATISTICS needs a name before 16. 63 bytes are an identifier's length."""
+    return quote("_".join([node.relation, *columns, "stat"]).encode()[:63].decode(errors="ignore"))
+
+
+def _groups(node: Node) -> tuple[str, Fix]:
+    keys = node.text_of("Group Key")
+    return (
+        "The number of groups is estimated from each column by itself.",
+        Fix(
+            advice=f"CREATE STATISTICS (ndistinct) on the columns of the group key ({keys}), if "
+            "they are of one table, then ANALYZE."
+        ),
+    )
