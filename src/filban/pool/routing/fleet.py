@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from filban.errors import ConnectError, FilbanError, NoServer, PoolClosed
+from filban.errors import ConnectError, FilbanError, PoolClosed
 from filban.pg.dsn import Address, Target
-from filban.pool.routing.balance import pick
-from filban.pool.routing.lag import Lag, PrimaryTrack
-from filban.pool.routing.node import Node, Waiter
+from filban.pool.routing.lag import PrimaryTrack
+from filban.pool.routing.node import Node
 from filban.pool.routing.policy import Policy
 from filban.pool.routing.roles import Generations, primary_of
 from filban.pool.routing.rows import Position
-from filban.pool.routing.tokens import Standing, Token
 from filban.pool.routing.topology import Topology
 from filban.pool.routing.watch import watch
 
@@ -41,9 +39,9 @@ class Fleet:
         self._topology = topology
         self._target = target
         self._options = options
-        self._track = PrimaryTrack()
+        self.track = PrimaryTrack()
         self._tracked: tuple[Node, int | None] | None = None
-        self._fork_xids: dict[int, tuple[int, int]] = {}
+        self.fork_xids: dict[int, tuple[int, int]] = {}
         self._tasks: dict[object, asyncio.Task[None]] = {}
         self._news = asyncio.Event()
 
@@ -57,7 +55,7 @@ class Fleet:
             self._tasks["refresh"] = asyncio.create_task(self._refresh(self._topology.refresh))
         deadline = time.monotonic() + timeout
         while self.primary is None and time.monotonic() < deadline and self._untried():
-            await self._change(deadline)
+            await self.change(deadline)
         if self.primary is None and not any(node.usable for node in self.nodes.values()):
             raise ConnectError(
                 "no server can be used: " + self.state(),
@@ -97,14 +95,14 @@ class Fleet:
 
     def _arrange(self, addresses: Iterable[Address]) -> None:
         """Watch these addresses, and no others."""
-        wanted = set(addresses)
-        for address in wanted - self.nodes.keys():
+        wanted = dict.fromkeys(addresses)  # in their order
+        for address in [a for a in wanted if a not in self.nodes]:
             node = Node(address, self._target, self.policy, self, self._options)
             self.nodes[address] = node
             task = asyncio.create_task(watch(node, self), name=f"filban: watch {address}")
             task.add_done_callback(partial(self._watch_ended, node))
             self._tasks[address] = task
-        for address in self.nodes.keys() - wanted:
+        for address in self.nodes.keys() - wanted.keys():
             self._tasks.pop(address).cancel()
             gone = self.nodes.pop(address)
             gone.put_out("no longer a member")
@@ -150,7 +148,7 @@ class Fleet:
             node.put_out(f"of an older generation: timeline {position.timeline}")
         self.elect()
         if node is self.primary and position.lsn is not None:
-            self._track.add(asked_at, position.lsn)
+            self.track.add(asked_at, position.lsn)
 
     def _compare(self, node: Node, before: Position, after: Position) -> None:
         """A restart, a new role or a new timeline: connections of before are not used again."""
@@ -160,7 +158,7 @@ class Fleet:
         elif promoted or before.timeline != after.timeline:
             node.retire()
         if promoted and before.started_at == after.started_at and after.timeline is not None:
-            self._fork_xids[after.timeline] = (before.next_xid, after.next_xid)
+            self.fork_xids[after.timeline] = (before.next_xid, after.next_xid)
             if before.timeline is not None and before.lsn is not None:
                 self.generations.kept(before.timeline, before.lsn)
 
@@ -179,8 +177,9 @@ class Fleet:
         """It cannot be reached or does not answer."""
         node.failure = error
         node.unreachable()
-        if node.usable:
-            node.put_out(str(error))
+        was_usable = node.usable
+        node.put_out(str(error))
+        if was_usable:
             node.cut()
         self.elect()
 
@@ -202,7 +201,7 @@ class Fleet:
         if chosen is not None and chosen.position is not None:
             tracked = (chosen, chosen.position.timeline)
             if tracked != self._tracked:
-                self._track, self._tracked = PrimaryTrack(), tracked
+                self.track, self._tracked = PrimaryTrack(), tracked
                 self.epoch += 1
         self.primary = chosen
         self._tell()
@@ -211,144 +210,17 @@ class Fleet:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def _change(self, deadline: float) -> None:
+    async def change(self, deadline: float) -> None:
         """Return when anything is new, or at the deadline."""
         news = self._news
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + left(deadline)):
                 await news.wait()
 
-    # Who answers
+    # What others ask
 
-    def lag(self, node: Node) -> Lag:
-        position = node.position
-        if position is None or position.lsn is None or not position.in_recovery:
-            return Lag(0, 0.0) if node is self.primary else Lag(None, None)
-        return self._track.lag(position.lsn, time.monotonic())
-
-    def misses_since(self, node: Node) -> float | None:
-        """For how many seconds, at most, it may have missed writes. None: not known."""
-        if node is self.primary:
-            return 0.0
-        position = node.position
-        at = None if position is None else self._track.complete_at(position.lsn or 0)
-        return None if at is None else time.monotonic() - at
-
-    async def writable(self, deadline: float, _: Node | None = None) -> Node:
-        """The primary, as soon as there is one. Raises NoServer at the deadline."""
-        while True:
-            self._open()
-            if self.primary is not None:
-                return self.primary
-            if not left(deadline):
-                raise NoServer(
-                    "no primary within the deadline: " + self.state(),
-                    hint="is a failover under way? Policy.write_timeout is how long a write waits",
-                )
-            await self._change(deadline)
-
-    async def readable(
-        self,
-        deadline: float,
-        avoid: Node | None = None,
-        *,
-        max_lag: float | None = None,
-        token: Token | None = None,
-    ) -> Node:
-        """The best replica that is new enough, else the primary. Raises NoServer."""
-        if token is not None:
-            self.hear(token.system, token.timeline)
-        while True:
-            self._open()
-            found = await self._replica(avoid, max_lag, token, deadline) or self.primary
-            if found is not None:
-                return found
-            if not left(deadline):
-                raise NoServer(
-                    "no server may answer this read: " + self.state(),
-                    hint="no primary, and no replica is new enough",
-                )
-            await self._change(deadline)
-
-    async def _replica(
-        self, avoid: Node | None, max_lag: float | None, token: Token | None, deadline: float
-    ) -> Node | None:
-        replicas = [n for n in self._replicas() if n is not avoid]
-        if max_lag is not None:
-            replicas = [
-                n for n in replicas if (s := self.misses_since(n)) is not None and s <= max_lag
-            ]
-        if token is not None:
-            return await self._fresh(replicas, token, deadline)
-        return self._cheapest(replicas)
-
-    async def _fresh(self, replicas: Sequence[Node], token: Token, deadline: float) -> Node | None:
-        """One that has replayed the token, at once or after a short wait; None: ask the primary.
-
-        The position is known before the read begins. A check inside the read's own statement would
-        come too late: a statement takes its snapshot first, and what is replayed between the
-        snapshot and the check passes the check and is missed by the read.
-        """
-        standings = [
-            (n, self.generations.standing(token, n.position)) for n in replicas if n.position
-        ]
-        seen = [n for n, standing in standings if standing is Standing.SEEN]
-        if seen:
-            return self._cheapest(seen)
-        behind = [n for n, s in standings if s is Standing.BEHIND and self._worth_waiting(n)]
-        seconds = min(self.policy.fresh_wait, left(deadline))
-        if not behind or not seconds:
-            return None
-        done: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
-        waiter = Waiter(token.lsn, 0.0, done)
-        with contextlib.ExitStack() as stack:
-            for node in behind:
-                stack.enter_context(node.expecting(waiter))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    return await done
-        return None
-
-    def _worth_waiting(self, node: Node) -> bool:
-        """Not for a replica that is paused, or was further behind than we would wait."""
-        position, lag = node.position, self.lag(node)
-        if position is None or position.replay_paused or lag.seconds is None:
-            return False
-        return lag.seconds <= self.policy.fresh_wait + self.policy.probe_interval
-
-    def _replicas(self) -> Iterator[Node]:
-        for node in self.nodes.values():
-            if node.usable and node.position is not None and node.position.in_recovery:
-                yield node
-
-    def _cheapest(self, nodes: Sequence[Node]) -> Node | None:
-        if len(nodes) <= 1:
-            return nodes[0] if nodes else None
-        now = time.monotonic()
-        return nodes[pick([node.load(self.lag(node).seconds, now) for node in nodes])]
-
-    def judged_fate(self, xid: int, begun: int | None, status: str | None) -> str | None:
-        """What the primary says of `xid`, a transaction of timeline `begun`, as far as it can know.
-
-        A new primary goes on counting where its log ended: it may have given an id of the old one,
-        whose transaction never got here, to another transaction since.
-        """
-        timeline = (
-            self.primary.position.timeline if self.primary and self.primary.position else None
-        )
-        if begun is None or begun == timeline:
-            return status
-        if status != "committed":
-            return "aborted" if status else None
-        forks = [fork for fork in self._fork_xids if fork > begun]
-        if not forks:
-            return None  # we have not seen it happen
-        over_before, over_after = self._fork_xids[min(forks)]
-        if xid < over_before:
-            return status
-        return "aborted" if xid >= over_after else None
-
-    def _open(self) -> None:
+    def ensure_open(self) -> None:
+        """Raises PoolClosed."""
         if self.closed:
             raise PoolClosed("the router is closed", hint="open it for as long as the service runs")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
@@ -17,19 +16,20 @@ import asyncpg
 from filban import sql as _sql
 from filban.errors import CommitUnknown, UsageError
 from filban.pg.dsn import parse
-from filban.pg.loader import OLDEST_MAJOR, Query
 from filban.pool.routing import session as _session
+from filban.pool.routing.choice import Choice
 from filban.pool.routing.failures import (
     DRIVER_ERRORS,
     is_suspicious,
     may_read_elsewhere,
     refused_write,
 )
+from filban.pool.routing.fate import fate_of
 from filban.pool.routing.fleet import Fleet, left
 from filban.pool.routing.lease import Lease
-from filban.pool.routing.node import Node, Waiter
+from filban.pool.routing.node import Node
 from filban.pool.routing.policy import Policy
-from filban.pool.routing.tokens import Standing, Token, end_of_record
+from filban.pool.routing.tokens import Standing, Token
 from filban.pool.routing.topology import Patroni, Static, Topology
 from filban.pool.stats import PoolStats
 
@@ -62,6 +62,7 @@ class Router:
     def __init__(self, fleet: Fleet, policy: Policy) -> None:
         self.policy = policy
         self._fleet = fleet
+        self._choice = Choice(fleet)
 
     # Life
 
@@ -107,7 +108,9 @@ class Router:
         Waits `timeout` seconds (Policy.write_timeout) for a primary; NoServer then. Nothing is
         repeated by itself: a connection that is lost in COMMIT raises CommitUnknown.
         """
-        return Lease(self._fleet, self._fleet.writable, timeout=self._seconds(timeout), writes=True)
+        return Lease(
+            self._fleet, self._choice.writable, timeout=self._seconds(timeout), writes=True
+        )
 
     def read(
         self,
@@ -150,7 +153,7 @@ class Router:
         """
         while True:
             lease = Lease(
-                self._fleet, self._fleet.writable, timeout=left(deadline), writes=True, fate=fate
+                self._fleet, self._choice.writable, timeout=left(deadline), writes=True, fate=fate
             )
             async with contextlib.AsyncExitStack() as inner:
                 connection = await inner.enter_async_context(lease)
@@ -175,7 +178,7 @@ class Router:
 
         async def choose(deadline: float, avoid: Node | None) -> Node:
             token = await self._token(after, deadline)
-            return await self._fleet.readable(deadline, avoid, max_lag=seconds, token=token)
+            return await self._choice.readable(deadline, avoid, max_lag=seconds, token=token)
 
         return Lease(self._fleet, choose, timeout=self._seconds(timeout), writes=False, avoid=avoid)
 
@@ -250,7 +253,7 @@ class Router:
         """The same for another session. deadline: in monotonic seconds."""
         if session.pending is not None:
             seconds = self.policy.probe_timeout
-            await self._settle(session, session.pending, deadline or time.monotonic() + seconds)
+            await session.settle(min(seconds, left(deadline)) if deadline else seconds)
         return session.token
 
     def standing(self, token: Token) -> dict[str, Standing]:
@@ -270,27 +273,6 @@ class Router:
             return after
         return await self.token_of(_session.current(), deadline)
 
-    async def _settle(
-        self, session: _session.Session, pending: _session.Pending, deadline: float
-    ) -> None:
-        """Ask where the log stands now: past a write that was not in a transaction of ours."""
-        seconds = min(self.policy.probe_timeout, left(deadline))
-        done: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
-        node = pending.node
-        with node.expecting(Waiter(None, pending.since, done)), contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await done
-        position = node.position
-        answered = node.asked_at >= pending.since
-        if not answered or position is None or position.insert_lsn is None:
-            session.settle(pending, pending.unknown())
-            return
-        # With synchronous_commit=off the flushed position may precede the write.
-        lsn = end_of_record(
-            position.insert_lsn, position.wal_block_bytes, position.wal_segment_bytes
-        )
-        session.settle(pending, Token(position.system, position.timeline or 0, lsn))
-
     # Knowledge
 
     async def fate(self, lost: CommitUnknown | int) -> str | None:
@@ -298,17 +280,7 @@ class Router:
 
         lost: the error, or the transaction's id if no failover has happened since. Raises NoServer.
         """
-        xid = lost.xid if isinstance(lost, CommitUnknown) else lost
-        if xid is None:
-            return None
-        async with self.write() as connection:
-            text = Query("filban.pool.routing", "fate").text(OLDEST_MAJOR)
-            try:
-                status: str | None = await connection.fetchval(text, str(xid))
-            except asyncpg.InvalidParameterValueError:  # "is in the future": it never got here
-                return "aborted"
-        begun = lost.timeline if isinstance(lost, CommitUnknown) else None
-        return self._fleet.judged_fate(xid, begun, status)
+        return await fate_of(self._fleet, self.write(), lost)
 
     def servers(self) -> list[ServerState]:
         """All servers, as they are seen now."""
@@ -330,7 +302,7 @@ class Router:
         return self._fleet.epoch
 
     def _state(self, node: Node) -> ServerState:
-        lag = self._fleet.lag(node)
+        lag = self._choice.lag(node)
         return ServerState(
             address=str(node),
             role=node.role,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from filban.pool.routing.tokens import UNKNOWN_LSN, Token, newest
-
-if TYPE_CHECKING:
-    from filban.pool.routing.node import Node
+from filban.pool.routing.node import Node, Waiter
+from filban.pool.routing.tokens import UNKNOWN_LSN, Token, end_of_record, newest
 
 
 @dataclass(slots=True)
@@ -21,6 +19,20 @@ class Pending:
     node: Node
     timeline: int
     since: float  # monotonic seconds: any position asked for later covers the write
+
+    async def position(self, seconds: float) -> Token:
+        """A position past the write."""
+        done: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(None, self.since, done)
+        with self.node.expecting(waiter), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await done
+        where = self.node.position
+        if self.node.asked_at < self.since or where is None or where.insert_lsn is None:
+            return self.unknown()
+        # With synchronous_commit=off the flushed position may precede the write.
+        lsn = end_of_record(where.insert_lsn, where.wal_block_bytes, where.wal_segment_bytes)
+        return Token(where.system, where.timeline or 0, lsn)
 
     def unknown(self) -> Token:
         """The token where nobody can be asked any more: only the primary can answer it."""
@@ -45,8 +57,13 @@ class Session:
             self.wrote(before.unknown())
         self.pending = Pending(node, timeline, since)
 
-    def settle(self, pending: Pending, token: Token) -> None:
-        """The position has been asked for."""
+    async def settle(self, seconds: float) -> None:
+        """Ask where the log stands now, past the write whose position is not known. If its server
+        does not say within so many seconds, nobody will know."""
+        pending = self.pending
+        if pending is None:
+            return
+        token = await pending.position(seconds)
         self.wrote(token)
         if self.pending is pending:
             self.pending = None
