@@ -389,3 +389,9 @@ def test_docker():
 )
 def test_what_is_no_log_of_postgresql(text):
     assert reader_for(text.encode()) is None
+
+
+def test_a_csv_piece_without_a_whole_record():
+    reader, _ = read(CSV * 2)
+    batch = reader.read(CSV.encode()[1:])
+    assert (batch.events.height, batch.unread.count) == (0, 1)

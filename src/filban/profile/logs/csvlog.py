@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import re
+from itertools import pairwise
 
 import polars as pl
 
@@ -105,7 +106,7 @@ def _slow(data: bytes) -> Batch:
     starts = [m.start() for m in HEAD.finditer(data)]
     if not starts or starts[0] > 0:
         _torn(unread, data[: starts[0] if starts else len(data)])
-    for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
+    for start, end in pairwise([*starts, len(data)]):
         record = data[start:end].decode("utf-8", "replace")
         fields, rest = _whole(record)
         if fields is not None:
