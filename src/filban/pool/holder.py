@@ -339,10 +339,6 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
         if self._in_use is not None and not self._in_use.done():
             self._in_use.set_result(None)
 
-    def try_release_of(self, lease: Lease) -> bool:
-        """`try_release`, unless the lease has ended already (released by hand, or terminated)."""
-        return lease._c is None or self.try_release()
-
     async def release(self, timeout: float | None) -> None:
         """Take the connection back by the long way: cancel, reset, replace."""
         pool = self._pool

@@ -134,6 +134,7 @@ class Pool(_asyncpg_pool.Pool):
         self.judge = Judge()
         self.counters = Counters()
         self._address = ""
+        self._cut_off = ""  # who held a connection when the pool was terminated
         self._ready = False
         self._pid = os.getpid()
         self._errand: Callable[[Holder], Coroutine[Any, Any, None]] | None = None
@@ -188,7 +189,7 @@ class Pool(_asyncpg_pool.Pool):
         if self._closed:
             return
         self._check_init()
-        self._ready = False
+        self._ready, self._closing = False, True
         self._queue.refuse_waiters(asyncpg.InterfaceError("pool is closing"))
         await self._stop_background()
         try:
@@ -197,11 +198,9 @@ class Pool(_asyncpg_pool.Pool):
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            held = [h for h in self._holders if h._in_use is not None]
-            who = holding(held, self._loop.time())
-            self.terminate()
             raise LeasesHeld(
-                f"closed after {timeout:g} s with {len(held)} connections still held: {who}",
+                f"pool {self.name} closed after {timeout:g} s with connections still held: "
+                f"{self._cut_off}",
                 hint="release them before closing, or give close() more time",
             ) from error
 
@@ -215,6 +214,7 @@ class Pool(_asyncpg_pool.Pool):
     def terminate(self) -> None:
         """Terminate every connection at once; whoever waits is refused."""
         self._ready = False
+        self._cut_off = holding((h for h in self._holders if h._in_use), self._loop.time())
         upkeep.stop(self)
         for task in self._background:
             task.cancel()
@@ -289,13 +289,17 @@ class Pool(_asyncpg_pool.Pool):
         """Connect, probe or set up, within what is left of the time."""
         try:
             left = None if timeout is None else max(0.0, timeout - (self._loop.time() - started))
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(left) as deadline:
                 if not self._ready:
                     raise asyncpg.InterfaceError("pool is closing")
                 await holder.prepare(self._loop.time())
                 return await holder.lend_after_setup(self._loop.time(), places)
-        except BaseException:
+        except BaseException as error:
             self.put_back(holder)
+            if isinstance(error, TimeoutError) and deadline.expired():
+                self.counters.timeouts += 1
+                what = f"a free one could not be connected or made ready within {timeout:g} s"
+                raise exhausted(self, what) from error
             raise
 
     def _in_line(
@@ -353,7 +357,9 @@ class Pool(_asyncpg_pool.Pool):
             return
         self._check_init()
         self._learn(holder)
-        connection._c._on_release()
+        connection._detach()._on_release()
+        # Ended for its user, and nothing that the garbage collector could find and release again.
+        holder.lease = None
         # A cancelled task still gives its connection back properly.
         await asyncio.shield(holder.release(holder._timeout if timeout is None else timeout))
 
@@ -379,7 +385,7 @@ class Pool(_asyncpg_pool.Pool):
             resize.retire(self, holder)
             return
         errand = self._errand
-        if errand is not None and holder.is_connected():
+        if errand is not None and self._ready and holder.is_connected():
             self._errand = None
             self.in_background(errand(holder))
             return
@@ -418,6 +424,10 @@ class Pool(_asyncpg_pool.Pool):
         else:
             self._queue.remove([holder])
             self.in_background(errand(holder))
+
+    async def _maintain_min_size(self) -> None:
+        """asyncpg's task that restores min_size."""
+        await upkeep.restore_floor(self)
 
     def look_after_idle(self) -> None:
         """Arm the timer that closes idle connections, unless it is."""

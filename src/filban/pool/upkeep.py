@@ -5,8 +5,11 @@ The timers know the pool weakly, so that a pool that is forgotten can go.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import random
 import weakref
+from asyncio import sleep
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -18,8 +21,15 @@ if TYPE_CHECKING:
     from filban.pool.pool import Pool
 
 logger = logging.getLogger("filban.pool")
+_asyncpg_logger = logging.getLogger("asyncpg.pool")
 
 TICK_SECONDS = 1.0
+# asyncpg's first and longest pause between attempts to open a connection.
+RETRY_SECONDS = 1.0
+RETRY_AT_MOST_SECONDS = 60.0
+# At random beside each pause, so that all workers of a service do not come at the same moment;
+# longer than a server takes to let in a few dozen of them.
+SPREAD_SECONDS = 0.25
 
 
 def start(pool: Pool) -> None:
@@ -80,11 +90,51 @@ async def refresh(pool: Pool, holder: Holder) -> None:
         raise
 
 
+async def restore_floor(pool: Pool) -> None:
+    """Open connections until there are `min_size`, ever slower while that fails."""
+    pause = RETRY_SECONDS
+    try:
+        while pool._ready and pool.get_size() < pool._minsize:
+            try:
+                holder = pool._queue.get_disconnected_nowait()
+            except asyncio.QueueEmpty:
+                return  # whoever took the others is connecting them
+            if await _connected(pool, holder):
+                pause = RETRY_SECONDS
+            else:
+                await asyncio.sleep(pause)
+                await sleep(random.uniform(0.0, SPREAD_SECONDS))  # noqa: S311
+                pause = min(pause * 2, RETRY_AT_MOST_SECONDS)
+    finally:
+        pool._maintenance_task = None
+
+
+async def _connected(pool: Pool, holder: Holder) -> bool:
+    try:
+        if holder._con is not None:
+            holder.terminate()
+        await holder.connect()
+    except Exception:  # the service's own connect= and init= may raise any
+        # asyncpg's logger and words, which services may have rules for.
+        _asyncpg_logger.warning(
+            "Failed to restore the pool connection floor; retrying", exc_info=True
+        )
+        return False
+    finally:
+        pool.take_back(holder)
+    return True
+
+
 def _replace_aged(pool: Pool, now: float) -> None:
-    """Idle connections that have reached their age: closed, the floor is restored after them."""
-    aged = [h for h in pool._queue.idle if now >= h.expires_at and h._con is not None]
+    """Idle connections that have reached their age, or are of an older generation: closed, the
+    floor is restored after them."""
+    aged = [
+        h
+        for h in pool._queue.idle
+        if h._con is not None and (now >= h.expires_at or h._generation != pool._generation)
+    ]
     for holder in aged:
-        pool.counters.expired_age += 1
+        pool.counters.expired_age += now >= holder.expires_at
         holder._con.terminate()
     if aged:
         pool._queue.sort_out()
