@@ -18,6 +18,9 @@ from filban.units import count, duration, number
 BAR = 12  # characters of the longest bar: the table fits into 80 columns
 # One thread of Python cannot use more than a core; near it the client is what is measured.
 CLIENT_BOUND = 0.9
+# Below it the law explains too little of the sweep to be read (filban's own); the size is chosen
+# from what was measured, not from the law.
+GOOD_FIT = 0.8
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -45,7 +48,12 @@ def verdict(result: BenchResult) -> str:
 
 
 def law(usl: Usl) -> str:
-    """The coefficients in words."""
+    """The coefficients in words, where they say anything."""
+    if usl.r_squared < GOOD_FIT:
+        return (
+            f"does not describe this sweep (R² {usl.r_squared:.2f}): the rounds differ more than "
+            "the sizes, or throughput does not depend on the size; a quieter machine, more --rounds"
+        )
     peak = f"peak at {usl.peak:.0f} connections" if usl.peak else "no peak"
     return (
         f"{number(round(usl.lam))}/s a connection, contention {usl.sigma:.2%}, coherency "

@@ -6,6 +6,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -98,28 +99,34 @@ async def _measured(target: pg.Target, plan: Plan, call: Call, size: int) -> lis
         ]
 
 
-def median(rounds: Sequence[Step]) -> Step:
-    """The round of median throughput (of two, the lower one)."""
-    return sorted(rounds, key=lambda s: s.throughput)[(len(rounds) - 1) // 2]
+def median(rounds: Sequence[Step], by: str = "throughput") -> Step:
+    """The round that is in the middle (of two, the lower one)."""
+    return sorted(rounds, key=attrgetter(by))[(len(rounds) - 1) // 2]
 
 
 async def _open_loops(
     target: pg.Target, plan: Plan, call: Call, choice: Choice, progress: Progress
 ) -> list[Step]:
+    """Each rate in every round at the chosen size; the round of median p95 latency of each."""
+    options = plan.options
     reached = choice.reached * choice.peak_throughput
-    rates = plan.options.rates
-    done: list[Step] = []
-    async with _pool(target, choice.size, writes=plan.options.writes) as pool:
-        for rate in [reached * s for s in RATE_SHARES] if rates is None else rates:
-            with step(progress, f"{choice.size} connections, {rate:,.0f}/s at random") as running:
-                done.append(
-                    await open_loop(
-                        pool, call, size=choice.size, rate=rate,
-                        seconds=plan.options.seconds, seed=plan.options.seed,
+    rates = [reached * s for s in RATE_SHARES] if options.rates is None else options.rates
+    done: dict[float, list[Step]] = {}
+    async with _pool(target, choice.size, writes=options.writes) as pool:
+        for number in range(1, options.rounds + 1):
+            for rate in rates:
+                with step(progress, f"round {number}, {rate:,.0f}/s at random") as running:
+                    measured = await open_loop(
+                        pool,
+                        call,
+                        size=choice.size,
+                        rate=rate,
+                        seconds=options.seconds,
+                        seed=options.seed + number,
                     )
-                )  # fmt: skip
-                running.summary = _summary(done[-1])
-    return done
+                    done.setdefault(rate, []).append(measured)
+                    running.summary = _summary(measured)
+    return [median(done[rate], by="latency_p95") for rate in sorted(done)]
 
 
 def _summary(step: Step) -> str:

@@ -28,8 +28,8 @@ SPARE_SLOTS = 3
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
     """sizes None: SIZES as far as the server's free slots go. seconds: of each step. rounds: of the
-    whole sweep, in another order each; the median counts. rates: of open loops, statements a
-    second; None: shares of what was measured. writes: the statements may."""
+    whole sweep, in another order each, and of the open loops; the median counts. rates: of open
+    loops, statements a second; None: shares of what was measured. writes: the statements may."""
 
     statements: tuple[str, ...] = ()
     table: str | None = None
@@ -78,7 +78,7 @@ async def make_plan(session: Session, options: BenchOptions) -> Plan:
     sizes, notes = fitting(options.sizes, slots)
     statements, values, about = await _workload(session, options)
     rates = len(options.rates) if options.rates is not None else len(RATE_SHARES)
-    steps = len(sizes) * len(options.concurrency) * options.rounds + rates
+    steps = (len(sizes) * len(options.concurrency) + rates) * options.rounds
     seconds = steps * (options.seconds + WARM_UP_SECONDS)
     if steps > MOST_STEPS or seconds > MOST_SECONDS:
         raise UsageError(
