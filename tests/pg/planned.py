@@ -24,6 +24,8 @@ CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2024-01-01') TO ('2024
 CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2024-02-01') TO ('2024-03-01');
 CREATE TABLE parts_3 PARTITION OF parts FOR VALUES FROM ('2024-03-01') TO ('2024-04-01');
 INSERT INTO parts SELECT i, '2024-01-01'::date + i % 90, i FROM generate_series(1, 3000) i;
+CREATE TABLE sparse (id int PRIMARY KEY, v int) WITH (fillfactor = 10);
+INSERT INTO sparse SELECT i, i FROM generate_series(1, 60000) i;
 VACUUM (ANALYZE);
 """
 

@@ -86,7 +86,8 @@ def _term(node: SqlNode) -> Term:
         if any(call.find("ColumnRef"))
     )
     sides = [node.get("lexpr"), node.get("rexpr")] if node.kind == "A_Expr" else []
-    bare, casts, other = "", (), None
+    bare, other = "", None
+    casts: tuple[str, ...] = ()
     for mine, theirs in (sides, sides[::-1]) if len(sides) == 2 else ():
         inner, types = _uncast(mine)
         if not bare and inner is not None and inner.kind == "ColumnRef":

@@ -105,7 +105,7 @@ def _cause(node: Node, known: Known) -> tuple[str, Fix]:
     if node.relation and node.kind.endswith("Scan"):
         return "The table's statistics do not describe these values.", _analyze(node)
     return (
-        "The rows below were estimated right: it is this step's own selectivity that is wrong.",
+        "The rows below were estimated right: this step's own selectivity is wrong.",
         (
             Fix(
                 advice="Values of the two sides are not spread evenly or depend on each other, which "

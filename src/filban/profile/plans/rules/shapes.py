@@ -88,8 +88,9 @@ def _keyset(plan: Plan, node: Node) -> str:
     columns = [m["column"] for m in words]
     tuple_, last = ", ".join(columns), ", ".join(f"last {c}" for c in columns)
     order = ", ".join(m[0] for m in words)
+    beyond = "<" if down == {True} else ">"
     return (
-        f"Remember the last row of the page instead: WHERE ({tuple_}) {'<' if down == {True} else '>'}"
+        f"Remember the last row of the page instead: WHERE ({tuple_}) {beyond}"
         f" ({last}) ORDER BY {order} LIMIT {node.rows:,.0f}, with an index on ({tuple_}). Add a "
         "unique column at the end if these may be equal."
     )
@@ -139,10 +140,11 @@ def _partitions(plan: Plan, node: Node) -> Iterator[Finding]:
     parts = [child for child in plan.children(node) if _scan_of_part(plan, child)]
     if len(parts) < LIMITS.partitions or len(parts) != len(node.children):
         return
-    filtered = [p for p in parts if p.executed and _conditions(plan, p)]
+    filtered = [p for p in parts if p.executed and _conditions(p)]
     empty = [p for p in filtered if p.total_rows == 0]
     ms = sum(p.inclusive_ms or 0.0 for p in empty)
-    if len(empty) < LIMITS.empty_ratio * len(parts) or plan.share(ms) < MAIN_SHARE:
+    timed = node.inclusive_ms is not None
+    if len(empty) < LIMITS.empty_ratio * len(parts) or (timed and plan.share(ms) < MAIN_SHARE):
         return
     yield Finding(
         code="plan.partitions",
@@ -171,5 +173,5 @@ def _scan_of_part(plan: Plan, node: Node) -> bool:
     return numbered is not None and node.kind.endswith("Scan") and len(bases) == 1
 
 
-def _conditions(plan: Plan, node: Node) -> str:
+def _conditions(node: Node) -> str:
     return node.text_of("Filter") or node.text_of("Index Cond") or node.text_of("Recheck Cond")

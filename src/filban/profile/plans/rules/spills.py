@@ -1,4 +1,4 @@
-"""Sorts, hashes and aggregates that did not fit into work_mem, with the one that would hold them."""
+"""Sorts, hashes and aggregates that did not fit into work_mem, and the one that holds them."""
 
 from __future__ import annotations
 
