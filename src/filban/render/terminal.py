@@ -80,7 +80,10 @@ def _fix(console: Console, fix: Fix) -> None:
 
 
 def _indented(console: Console, text: str, *, style: str = "", by: int = 2) -> None:
-    console.print(Padding(Text(clean(text), style=style), (0, 0, 0, by), expand=False))
+    """Wrapped within its margin, without the blanks at line ends that rich's own padding leaves."""
+    for line in Text(clean(text), style=style).wrap(console, max(console.width - by, 20)):
+        line.rstrip()
+        console.print(Text(" " * by).append_text(line), soft_wrap=True)
 
 
 def _section(console: Console, section: Section) -> None:
