@@ -134,6 +134,12 @@ async def test_a_statement_that_the_server_refuses_ends_it(news: Database):
     assert await ours(news) == 0
 
 
+async def test_parameters_without_values_are_said(news: Database):
+    statements = ("SELECT title FROM article WHERE id = $1",)
+    with pytest.raises(UsageError, match="expects 1 argument"):
+        await bench(target(news), BenchOptions(statements=statements, **QUICK))
+
+
 async def test_no_table_is_said(db: Database):
     with pytest.raises(UsageError, match="no table"):
         await bench(target(db), BenchOptions(**QUICK))
@@ -222,6 +228,13 @@ async def test_more_than_the_server_takes(news: Database):
     (found,) = report.findings
     assert found.code == "pool.over_max_connections"
     assert found.evidence["max_connections"].value == 100
+
+
+async def test_what_this_role_may_not_see_is_said(news: Database):
+    async with news.connection():
+        options = AdviseOptions(services=(planned("web=2"),))
+        report = await advise(pg.parse(news.dsn_as("plain")), options)
+    assert report.facts["not_visible"][0]["remedy"] == "grant pg_monitor"
 
 
 def test_the_command_line(pg, capsys: pytest.CaptureFixture[str], tmp_path: Path):

@@ -22,8 +22,6 @@ from filban.cli.common import (
 from filban.cli.progress import shown
 from filban.errors import UsageError
 from filban.finding import Severity
-from filban.flows import pool as flow
-from filban.flows.pool import plan
 from filban.render import terminal
 from filban.units import duration
 
@@ -77,7 +75,7 @@ def bench(
     ] = "",
     concurrency: Annotated[
         str, typer.Option(metavar="N,N…", help="Tasks of the closed loop.")
-    ] = str(plan.CONCURRENCY),
+    ] = "64",
     rates: Annotated[
         str,
         typer.Option(
@@ -108,6 +106,9 @@ def bench(
     Reads only, in read-only sessions, unless --yes; takes no more than the free connections.
     Ends with 1 when no size reaches the latency.
     """
+    from filban.flows import pool as flow  # what loads the pool is not for every command
+    from filban.flows.pool import plan
+
     options = flow.BenchOptions(
         statements=plan.read_statements(sql_file) if sql_file else (),
         table=table,
@@ -185,6 +186,8 @@ def advise(
     Also adds up what all services may open against max_connections. Reads only. Ends with 1 on a
     warning.
     """
+    from filban.flows import pool as flow
+
     options = flow.AdviseOptions(
         metrics=tuple(metrics or ()),
         services=tuple(flow.planned(text) for text in service or ()),

@@ -191,6 +191,9 @@ def _facts(
         "capacity": load.capacity,
         "capacity_measured": load.measured,
         "slots": dict(slots),
+        "not_visible": [{"what": "what other roles' sessions do", "remedy": "grant pg_monitor"}]
+        if load.hidden
+        else [],
     }
 
 

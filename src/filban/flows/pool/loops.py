@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from filban.errors import PoolExhausted, StatementFailed
+from filban.errors import PoolExhausted, StatementFailed, UsageError
 from filban.flows.pool.plan import MOST_TASKS, WARM_UP_SECONDS
 from filban.pool import HistogramSnapshot, Pool
 from filban.tune.pool_size import Step
@@ -51,6 +51,10 @@ class _Tally:
             asyncpg.ReadOnlySQLTransactionError,
         ) as e:
             raise _refused(text, e) from e
+        except asyncpg.InterfaceError as e:  # so many values for so many parameters
+            raise UsageError(
+                f"{' '.join(text.split())[:120]}: {e}", hint="--values gives $1, $2 … their values"
+            ) from e
         except (asyncpg.PostgresError, PoolExhausted, TimeoutError):
             self.errors += 1  # a deadlock, a constraint, a time-out: part of what a load does
             return

@@ -80,7 +80,7 @@ def _cause(use: PoolUse, leased: float, load: Load, limits: PoolThresholds) -> F
         busy = min(100.0, 100.0 * load.active / leased)
         if busy < limits.pool_busy_percent:
             return _held_too_long(use, load, busy)
-    if load.capacity is not None and load.active >= load.capacity:
+    if load.capacity is not None and load.active >= load.capacity:  # hidden ones only add to it
         return _saturated(use, load)
     return _too_small(use, load)
 
@@ -171,8 +171,8 @@ def _too_small(use: PoolUse, load: Load) -> Finding:
         why="Its connections are busy with statements, and the server "
         + (
             "has room for more."
-            if load.capacity is not None
-            else "was not measured: `filban pool bench` tells whether it has room for more."
+            if load.capacity is not None and not load.hidden
+            else "was not seen at its limit: `filban pool bench` tells whether it has room."
         ),
         evidence=_evidence(use)
         | ({} if mean is None else {"mean_in_use": Quantity(round(mean, 2), "count")}),
