@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import polars as pl
 
-from filban.profile.logs.frame import Batch, Unread, as_text, conform, known, times
+from filban.profile.logs.frame import Batch, Unread, as_text, conform, times
 
 COLUMNS = [
     "log_time",
@@ -151,10 +151,5 @@ def _fields(record: str) -> list[str | None] | None:
 
 
 def _events(raw: pl.DataFrame) -> pl.DataFrame:
-    return conform(
-        raw.with_columns(
-            times(raw["log_time"]).alias("time"),
-            pl.col("connection_from").alias("host"),
-            known("user"), known("db"), known("app"),
-        )
-    )  # fmt: skip
+    time = times(raw["log_time"]).alias("time")
+    return conform(raw.with_columns(time, pl.col("connection_from").alias("host")))

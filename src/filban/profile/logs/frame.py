@@ -88,10 +88,13 @@ def known(column: str) -> pl.Expr:
 
 def conform(events: pl.DataFrame) -> pl.DataFrame:
     """The columns of SCHEMA in its order; what a format does not have is null."""
+    given = events.schema
     return events.select(
-        pl.col(name).cast(dtype, strict=False)
-        if name in events.columns
-        else pl.lit(None, dtype).alias(name)
+        pl.lit(None, dtype).alias(name)
+        if name not in given
+        else pl.col(name)
+        if given[name] == dtype
+        else pl.col(name).cast(dtype, strict=False)
         for name, dtype in SCHEMA.items()
     )
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from filban.profile.logs.frame import Batch, Unread, as_text, conform, known, times
+from filban.profile.logs.frame import Batch, Unread, as_text, conform, times
 
 # column of SCHEMA -> key of a jsonlog line
 JSONLOG = {
@@ -85,11 +85,7 @@ class JsonLog:
         return document
 
     def _events(self, raw: pl.DataFrame) -> pl.DataFrame:
-        return conform(
-            raw.with_columns(
-                times(raw["log_time"]).alias("time"), known("user"), known("db"), known("app"),
-            )
-        )  # fmt: skip
+        return conform(raw.with_columns(times(raw["log_time"]).alias("time")))
 
 
 class CnpgLog(JsonLog):
