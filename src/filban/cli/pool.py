@@ -71,7 +71,8 @@ def bench(
         typer.Option(metavar="NAME", help="Look up rows of this table.", show_default=False),
     ] = None,
     sizes: Annotated[
-        str, typer.Option(metavar="N,N…", help="Pool sizes [default: 1 to 32].", show_default=False)
+        str,
+        typer.Option(metavar="N,N…", help="Pool sizes; 1 to 32 unless given.", show_default=False),
     ] = "",
     concurrency: Annotated[
         str, typer.Option(metavar="N,N…", help="Tasks of the closed loop.")
@@ -80,7 +81,7 @@ def bench(
         str,
         typer.Option(
             metavar="N,N…",
-            help="Statements a second of the open loop [default: 50, 80, 90 % of the measured].",
+            help="Statements a second of the open loop; 50, 80, 90 % of the measured if not given.",
             show_default=False,
         ),
     ] = "",
