@@ -14,6 +14,9 @@ from filban.pool.routing.lag import Lag
 from filban.pool.routing.node import Node, Waiter
 from filban.pool.routing.tokens import Standing, Token
 
+# Reads that a replica cannot answer yet have it asked again after this, not only at its next probe.
+RECHECK_SECONDS = 0.02
+
 
 class Choice:
     """Chooses among the servers of a fleet by what is known of them."""
@@ -25,7 +28,10 @@ class Choice:
         position = node.position
         if position is None or position.lsn is None or not position.in_recovery:
             return Lag(0, 0.0) if node is self._fleet.primary else Lag(None, None)
-        return self._fleet.track.lag(position.lsn, time.monotonic())
+        # As of its last answer: by now it has replayed more, and the primary has written more.
+        return self._fleet.track.lag(
+            position.lsn, node.asked_at if node.usable else time.monotonic()
+        )
 
     def misses_since(self, node: Node) -> float | None:
         """For how many seconds, at most, it may have missed writes. None: not known."""
@@ -96,7 +102,9 @@ class Choice:
         seen = [n for n, standing in standings if standing is Standing.SEEN]
         if seen:
             return self._cheapest(seen)
-        behind = [n for n, s in standings if s is Standing.BEHIND and self._worth_waiting(n)]
+        behind = [n for n, standing in standings if standing is Standing.BEHIND]
+        self._look_again(behind)
+        behind = [n for n in behind if self._worth_waiting(n)]
         seconds = min(self._fleet.policy.fresh_wait, left(deadline))
         if not behind or not seconds:
             return None
@@ -109,6 +117,12 @@ class Choice:
                 async with asyncio.timeout(seconds):
                     return await done
         return None
+
+    def _look_again(self, nodes: Sequence[Node]) -> None:
+        """Have those asked that were last asked a while ago: a pause may be over by now."""
+        for node in nodes:
+            if time.monotonic() - node.asked_at > RECHECK_SECONDS:
+                node.wake.set()
 
     def _worth_waiting(self, node: Node) -> bool:
         """Not for a replica that is paused, or was further behind than we would wait."""

@@ -63,4 +63,4 @@ class PrimaryTrack:
             return Lag(0, 0.0)
         since = self.complete_at(replayed)
         # Behind for longer than we remember: at least that long.
-        return Lag(behind, now - (self._first if since is None else since))
+        return Lag(behind, max(0.0, now - (self._first if since is None else since)))
