@@ -110,8 +110,6 @@ def logs(
     """
     _for_many_pieces()
     from filban.profile import logs as feature  # polars: not for every command
-    from filban.render import logs as terminal
-    from filban.render import logs_html as html
 
     only = feature.Only(since, until, tuple(database or ()), tuple(user or ()))
     positions = feature.Positions.load(state) if state else feature.Positions()
@@ -119,11 +117,15 @@ def logs(
 
     def show(report: LogReport) -> None:
         if html_file is not None:
-            html.write(report, html_file, top=top)
+            from filban.render import logs_html
+
+            logs_html.write(report, html_file, top=top)
         if as_json:
             write_json(report)
         else:
-            terminal.print_logs(out, report, top=top)
+            from filban.render.logs import print_logs
+
+            print_logs(out, report, top=top)
 
     if follow:
         follower = feature.Follower(files, analysis, prefix=prefix, positions=positions)

@@ -64,17 +64,23 @@ class CsvLog:
 
     format = "csvlog"
 
+    def __init__(self) -> None:
+        self._even = -1  # the length of a piece whose quotes `cut` has counted
+
     def cut(self, data: bytes, before: bytes = b"") -> int:
         """Up to the last record's beginning that no quoted field contains, `before` counted in."""
         for start in dict.fromkeys((max(0, len(data) - _TAIL), 0)):
             heads = [m.start() for m in HEAD.finditer(data, start) if m.start() > 0]
             if heads:
-                return _outside_quotes(data, heads, before)
+                end = _outside_quotes(data, heads, before)
+                self._even = len(before) + end if end else -1
+                return end or heads[-1]
         return 0
 
     def read(self, data: bytes) -> Batch:
         """Whole records. With polars, or one by one where polars finds something odd."""
-        if data.count(b'"') % 2 == 0:
+        even, self._even = len(data) == self._even, -1
+        if even or data.count(b'"') % 2 == 0:
             events = _fast(data if b"\0" not in data else as_text(data))
             if events is not None:
                 return Batch(events)
@@ -82,12 +88,12 @@ class CsvLog:
 
 
 def _outside_quotes(data: bytes, heads: list[int], before: bytes) -> int:
-    """The last head that no quoted field contains; with a torn record in between, just the last."""
+    """The last head that no quoted field contains; 0 with a torn record in between."""
     quotes = before.count(b'"')
     for head in reversed(heads[-8:]):
         if (quotes + data.count(b'"', 0, head)) % 2 == 0:
             return head
-    return heads[-1]
+    return 0
 
 
 def _fast(data: bytes) -> pl.DataFrame | None:
