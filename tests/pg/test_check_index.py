@@ -673,7 +673,7 @@ async def test_a_lock_does_not_hold_the_check_up(db):
             ("index.unused", "public.k"),
         ]
         [hidden] = (await run(db.dsn, CHECKS))[1]
-        assert hidden.what.startswith("the expressions of 1 indexes")
+        assert hidden.what.startswith("expressions of 1 index:")
 
 
 async def test_a_healthy_database_has_no_finding(control):

@@ -25,6 +25,7 @@ from filban.index.upkeep.thresholds import (
 )
 from filban.pg import Query, Session
 from filban.pg.check import Hidden, Outcome
+from filban.units import count
 
 _PACKAGE = __package__ or ""
 # The statistics of a column are visible to who may read it; pg_monitor is not enough.
@@ -45,7 +46,7 @@ async def usage(session: Session, limits: UsageThresholds) -> Outcome:
     """index.invalid, index.duplicate, index.redundant and index.unused."""
     known = await indexes(session)
     unread = sum(not i.is_readable for i in known)
-    what = f"the expressions of {unread:,} indexes, because their tables are locked exclusively"
+    what = f"expressions of {count(unread, 'index', 'indexes')}: the tables are locked exclusively"
     superfluous = _redundancy.superfluous(known)
     parts = [await _superfluous(session, superfluous, limits)]
     if not session.server.in_recovery:
@@ -105,7 +106,7 @@ async def bloat(session: Session, limits: IndexBloatThresholds) -> Outcome:
         return Outcome()
     spaces = await session.rows(Query(_PACKAGE, "spaces"), IndexSpace, limits.smallest())
     unseen = sum(not s.is_visible for s in spaces)
-    what = f"the bloat of {unseen:,} indexes (their columns' statistics)"
+    what = f"the bloat of {count(unseen, 'index', 'indexes')} (their columns' statistics)"
     return Outcome(
         findings=tuple(_bloat.findings(spaces, limits)),
         hidden=(Hidden(what, READ_ALL),) if unseen else (),
