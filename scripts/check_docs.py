@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filban.flows.check import CHECKS
 from filban.flows.demo import CODES
+from filban.profile.plans import CODES as PLAN_CODES
 from filban.tune import pool_size
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,7 +16,7 @@ LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 
 def missing_pages() -> list[str]:
-    codes = {*CODES, *pool_size.CODES, *(code for check in CHECKS for code in check.codes)}
+    codes = {*CODES, *PLAN_CODES, *pool_size.CODES, *(code for check in CHECKS for code in check.codes)}
     pages = {p.stem for p in (ROOT / "docs/findings").glob("*.md")} - {"index"}
     return [f"docs/findings/{c}.md is missing" for c in sorted(codes - pages)] + [
         f"docs/findings/{c}.md explains a code that no check has" for c in sorted(pages - codes)

@@ -108,6 +108,8 @@ class Node:
     def text_of(self, key: str) -> str:
         """A property as text, "" where EXPLAIN did not tell it."""
         value = self.properties.get(key, "")
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
     @property

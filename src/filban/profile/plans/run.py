@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import asyncpg
 
@@ -14,6 +13,7 @@ from filban.pg.connect import statement_errors
 from filban.pg.session import fetch
 from filban.profile.plans.model import Plan
 from filban.profile.plans.parse import parse
+from filban.profile.plans.rows import MemoryRow, TableRow
 from filban.profile.plans.rules.common import Known, TableFacts
 from filban.sql import Tree, session_effects
 from filban.sql import parse as parse_sql
@@ -47,15 +47,6 @@ class OwnSession(Limits):
     def settings(self) -> dict[str, str]:
         kept = ("application_name", "statement_timeout", "lock_timeout", "client_encoding")
         return {name: value for name, value in super().settings().items() if name in kept}
-
-
-@dataclass(frozen=True, slots=True)
-class _TableRow:
-    schema: str
-    name: str
-    analysed: bool
-    rows: int
-    modified: int
 
 
 def require_explainable(sql: str, *, analyze: bool) -> None:
@@ -132,11 +123,11 @@ async def _known(opened: asyncpg.Connection, plan: Plan, sql: str) -> Known:
     rows = await fetch(
         opened, _TABLES.text(major), _TABLES.name, [s for s, _ in wanted], [n for _, n in wanted]
     )
-    memory = (await fetch(opened, _MEMORY.text(major), _MEMORY.name))[0]
-    tables = [_TableRow(**dict(row)) for row in rows]
+    tables = [TableRow(**dict(row)) for row in rows]
+    memory = MemoryRow(**dict((await fetch(opened, _MEMORY.text(major), _MEMORY.name))[0]))
     return Known(
         tables={f"{t.schema}.{t.name}": TableFacts(t.analysed, t.rows, t.modified) for t in tables},
-        work_mem_kb=memory["work_mem_kb"],
-        hash_mem_multiplier=memory["hash_mem_multiplier"],
+        work_mem_kb=memory.work_mem_kb,
+        hash_mem_multiplier=memory.hash_mem_multiplier,
         sql=sql,
     )

@@ -108,9 +108,9 @@ def _cause(node: Node, known: Known) -> tuple[str, Fix]:
         "The rows below were estimated right: this step's own selectivity is wrong.",
         (
             Fix(
-                advice="Values of the two sides are not spread evenly or depend on each other, which "
-                "no statistics across tables can tell. Filter earlier, or keep what is compared in "
-                "one table with CREATE STATISTICS."
+                advice="Values are not spread evenly, or those of the two sides belong together: "
+                "no statistics across tables tell that. Filter earlier, or keep what is compared "
+                "in one table with CREATE STATISTICS."
             )
         ),
     )

@@ -1,0 +1,27 @@
+"""What the queries of this package return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One table. rows: live ones as the server counts them; modified: since the last ANALYZE."""
+
+    schema: str
+    name: str
+    analysed: bool
+    rows: int
+    modified: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRow:
+    """work_mem in kB; hash_mem_multiplier: times work_mem for hashes."""
+
+    work_mem_kb: int
+    hash_mem_multiplier: float
+
+
+QUERIES: dict[str, type] = {"table_facts": TableRow, "memory_settings": MemoryRow}
