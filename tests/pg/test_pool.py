@@ -1,4 +1,4 @@
-"""The pool: who gets a connection and when, what is refused and why, and what a released lease is."""
+"""The pool: who gets a connection and when, what is refused and why, what a released lease is."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ async def test_no_more_than_max_waiters_wait(db):
         lease = await pool.acquire()
         tasks = [asyncio.create_task(pool.fetchval("SELECT 1")) for _ in range(2)]
         await in_line(pool, 2)
-        with pytest.raises(PoolExhausted, match="2 tasks wait already.*2 waiting"):
+        with pytest.raises(PoolExhausted, match=r"2 tasks wait already.*2 waiting"):
             await pool.acquire()
         tasks.pop().cancel()
         await in_line(pool, 1)

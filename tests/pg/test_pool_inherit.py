@@ -38,9 +38,9 @@ async def leave(pool: Pool, sql: str, way: str) -> None:
         async with pool.acquire() as lease:
             await lease.execute(sql)
     elif way == "error after it":
-        with pytest.raises(asyncpg.DivisionByZeroError):
-            async with pool.acquire() as lease:
-                await lease.execute(sql)
+        async with pool.acquire() as lease:
+            await lease.execute(sql)
+            with pytest.raises(asyncpg.DivisionByZeroError):
                 await lease.fetchval("SELECT 1/0")
     elif way == "cancelled after it":
         done = asyncio.Event()

@@ -85,23 +85,23 @@ async def test_idle_is_counted_from_the_end_of_the_last_statement(db):
 
 async def test_a_statement_that_still_runs_is_not_idle(db):
     reports: list[LeakReport] = []
-    async with pool_of(db, leak_threshold=0.1, on_leak=reports.append) as pool:
-        async with pool.acquire() as lease:
-            query = asyncio.create_task(lease.fetchval("SELECT 1 FROM pg_sleep(600)"))
-            await until(lambda: reports)
-            query.cancel()
+    pool = await pool_of(db, leak_threshold=0.1, on_leak=reports.append)
+    async with pool, pool.acquire() as lease:
+        query = asyncio.create_task(lease.fetchval("SELECT 1 FROM pg_sleep(600)"))
+        await until(lambda: reports)
+        query.cancel()
     assert reports[0].idle_seconds is None
     assert "runs: SELECT 1 FROM pg_sleep(600)" in str(reports[0])
 
 
 async def test_statements_of_prepared_statements_count_as_use(db):
     reports: list[LeakReport] = []
-    async with pool_of(db, leak_threshold=1.0, on_leak=reports.append) as pool:
-        async with pool.acquire() as lease:
-            statement = await lease.prepare("SELECT 1")
-            while not reports:
-                await statement.fetchval()
-                await asyncio.sleep(0.01)
+    pool = await pool_of(db, leak_threshold=1.0, on_leak=reports.append)
+    async with pool, pool.acquire() as lease:
+        statement = await lease.prepare("SELECT 1")
+        while not reports:
+            await statement.fetchval()
+            await asyncio.sleep(0.01)
     # The pool looks twice in the threshold: what it saw last is no older.
     assert reports[0].idle_seconds < reports[0].held_seconds - 0.4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import random
 from collections.abc import Callable
@@ -57,16 +58,16 @@ class Storm:
         elif what == 4:
             await pool.fetchval("SELECT 1 FROM pg_sleep($1)", self.random.random() / 200)
         elif what == 5:
-            try:
-                async with pool.acquire(timeout=self.random.random() / 100) as lease:
+            # With asyncpg, and so here, the time for acquiring is also that for resetting.
+            with contextlib.suppress(PoolExhausted):
+                lease = await pool.acquire(timeout=self.random.random() / 100)
+                try:
                     await lease.fetchval("SELECT 1")
-            except PoolExhausted:
-                pass
+                finally:
+                    await pool.release(lease, timeout=60)
         elif what == 6:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await pool.fetchval("SELECT 1 FROM pg_sleep(0.01)", timeout=0.002)
-            except TimeoutError:
-                pass
         elif what == 7:
             lease = await pool.acquire()
             try:
