@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import signal
 import subprocess
@@ -19,9 +20,11 @@ from filban.errors import StatementFailed, UsageError
 from filban.flows.pool import AdviseOptions, BenchOptions, advise, bench, planned
 from filban.pool import create_pool, prometheus
 from filban.render import pool_html
-from filban.tune.pool_size import Planned
+from filban.tune.pool_size import Planned, PoolThresholds
 
 QUICK = {"sizes": (1, 2), "concurrency": (4,), "seconds": 0.1, "rounds": 1}
+# Each lease takes so long that what this machine adds to it is small beside it.
+FEW = PoolThresholds(pool_minimum_leases=10)
 
 
 @pytest.fixture
@@ -175,7 +178,7 @@ async def test_leases_that_run_no_statement(news: Database, tmp_path: Path):
             while running:
                 async with pool.acquire() as con:
                     await con.fetchval("SELECT 1")
-                    await asyncio.sleep(0.002)  # an HTTP call, say
+                    await asyncio.sleep(0.05)  # an HTTP call, say
 
         tasks = [asyncio.create_task(request()) for _ in range(60)]
         try:
@@ -186,6 +189,7 @@ async def test_leases_that_run_no_statement(news: Database, tmp_path: Path):
                     services=(Planned("web", 2),),
                     seconds=1.0,
                 ),
+                thresholds=FEW,
             )
         finally:
             running = False
@@ -194,7 +198,7 @@ async def test_leases_that_run_no_statement(news: Database, tmp_path: Path):
             http.server_close()
     assert [f.code for f in report.findings] == ["pool.held_too_long"]
     (told,) = report.facts["pools"]
-    assert told["mean_in_use"] == pytest.approx(2, abs=0.5)
+    assert 1 < told["mean_in_use"] < 3  # of 2
 
 
 async def test_statements_that_fill_the_pool(news: Database):
@@ -206,13 +210,15 @@ async def test_statements_that_fill_the_pool(news: Database):
 
         async def request() -> None:
             while running:
-                await pool.fetchval("SELECT pg_sleep(0.004)")
+                await pool.fetchval("SELECT pg_sleep(0.05)")
 
         tasks = [asyncio.create_task(request()) for _ in range(60)]
         url = f"http://127.0.0.1:{http.server_port}/metrics"
         try:
-            small = await advise(target(news), AdviseOptions((url,), seconds=1.0))
-            full = await advise(target(news), AdviseOptions((url,), seconds=1.0, cores=1))
+            small = await advise(target(news), AdviseOptions((url,), seconds=1.0), thresholds=FEW)
+            full = await advise(
+                target(news), AdviseOptions((url,), seconds=1.0, cores=1), thresholds=FEW
+            )
         finally:
             running = False
             await asyncio.gather(*tasks)
@@ -221,6 +227,24 @@ async def test_statements_that_fill_the_pool(news: Database):
     assert [f.code for f in small.findings] == ["pool.too_small"]
     # 2 statements a core: two always run, but for the looks that fall between two of them
     assert full.findings[0].code in {"pool.server_saturated", "pool.too_small"}
+
+
+async def test_a_file_of_stats_and_a_measured_capacity(news: Database, tmp_path: Path):
+    measured = await bench(target(news), BenchOptions(**QUICK, rates=()))
+    bench_file, stats_file = tmp_path / "bench.json", tmp_path / "stats.json"
+    bench_file.write_text(json.dumps(measured.as_json()), encoding="utf-8")
+    async with create_pool(news.dsn, min_size=1, max_size=1, name="web") as pool:
+        await asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.02)") for _ in range(20)))
+        stats_file.write_text(json.dumps(dataclasses.asdict(pool.stats())), encoding="utf-8")
+    options = AdviseOptions(metrics=(str(stats_file),), seconds=0.1, bench=bench_file)
+    report = await advise(target(news), options, thresholds=FEW)
+    assert report.facts["capacity"] == measured.choice.size
+    assert report.facts["capacity_measured"] is True
+    (told,) = report.facts["pools"]
+    assert (told["name"], told["leases"], told["mean_in_use"]) == ("web", 20, None)
+    assert [f.code for f in report.findings] == ["pool.too_small"]
+    with pytest.raises(UsageError, match="recommended_size"):
+        await advise(target(news), dataclasses.replace(options, bench=stats_file))
 
 
 async def test_more_than_the_server_takes(news: Database):

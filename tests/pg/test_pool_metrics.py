@@ -96,7 +96,8 @@ async def test_registering_asks_nobody_and_keeps_nobody_alive():
             Asked.times += 1
             return []
 
-    registry, source = CollectorRegistry(), Asked()
+    # as the global one: it collects at once whatever does not describe itself
+    registry, source = CollectorRegistry(auto_describe=True), Asked()
     prometheus.register(source, registry=registry)
     assert Asked.times == 0
     generate_latest(registry)
