@@ -69,19 +69,21 @@ def _head(console: Console, report: LogReport) -> None:
 def _table(
     console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> None:
-    """Columns beginning with < are words, the others numbers."""
-    rows = list(rows)
+    """Columns beginning with < are words, the others numbers; only the last one may be cut."""
+    rows = [[clean(cell) for cell in row] for row in rows]
     if not rows:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        words = column.startswith("<")
+    for index, column in enumerate(columns):
+        name = column.removeprefix("<")
+        last = index == len(columns) - 1
         table.add_column(
-            column.removeprefix("<"), header_style="dim", justify="left" if words else "right",
-            overflow="ellipsis" if words else "fold", no_wrap=True,
+            name, header_style="dim", justify="left" if column.startswith("<") else "right",
+            overflow="ellipsis", no_wrap=True,
+            min_width=None if last else max(len(name), *(len(row[index]) for row in rows)),
         )  # fmt: skip
     for row in rows:
-        table.add_row(*(escape(clean(cell)) for cell in row))
+        table.add_row(*map(escape, row))
     console.print(Text(title, style="bold"))
     console.print(Padding(table, (0, 0, 1, 2)))
 
