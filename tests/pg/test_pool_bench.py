@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, start_http_server
-from tests.conftest import Database
+from test_pgbouncer import bouncer
 
+from conftest import Database
 from filban import pg
 from filban.cli.app import run
-from filban.errors import StatementFailed, UsageError
+from filban.errors import NotSupported, StatementFailed, UsageError
 from filban.flows.pool import AdviseOptions, BenchOptions, advise, bench, planned
 from filban.pool import create_pool, prometheus
 from filban.render import pool_html
@@ -135,6 +136,13 @@ async def test_a_statement_that_the_server_refuses_ends_it(news: Database):
     with pytest.raises(StatementFailed, match="nothing_there"):
         await bench(target(news), BenchOptions(statements=("SELECT nothing_there",), **QUICK))
     assert await ours(news) == 0
+
+
+async def test_a_pooler_in_front_is_not_measured(news: Database, tmp_path: Path):
+    async with bouncer(news.cluster.port, tmp_path) as port:
+        behind = pg.parse(f"postgresql://postgres@127.0.0.1:{port}/{news.name}")
+        with pytest.raises(NotSupported, match="pooler"):
+            await bench(behind, BenchOptions(**QUICK))
 
 
 async def test_parameters_without_values_are_said(news: Database):

@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CollectorRegistry, generate_latest
-from tests.conftest import Database
 
+from conftest import Database
 from filban.pool import BUCKETS, Pool, connect, create_pool, otel, prometheus
 from filban.pool.context import route
 from filban.pool.tags import Tags

@@ -10,7 +10,6 @@ import contextlib
 import importlib.util
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -18,7 +17,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.conftest import Database, lacking
+
+from conftest import Database, lacking
+from filban.cluster import free_port
 
 ROOT = Path(__file__).parents[2]
 REQUESTS = 24  # eight times the pool: most of them wait for a connection when the signal comes
@@ -30,12 +31,6 @@ COMMANDS = {
     "granian": ["granian", "tests.service:app", "--interface", "asgi", "--port", "{port}",
                 "--workers-kill-timeout", "20"],
 }  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

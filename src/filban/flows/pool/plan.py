@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from filban import sql
-from filban.errors import UsageError
+from filban.errors import NotSupported, UsageError
 from filban.pg import Session
 from filban.pg.session import fetch
 from filban.tune.pool_size import Slots, collect
@@ -72,8 +72,13 @@ def read_statements(file: Path) -> tuple[str, ...]:
 
 
 async def make_plan(session: Session, options: BenchOptions) -> Plan:
-    """Hold the options to the server. Raises UsageError, and what reading raises."""
+    """Hold the options to the server. Raises UsageError, NotSupported, and what reading raises."""
     _check(options)
+    if session.server.pooled:
+        raise NotSupported(
+            "this is a pooler, not the server: a sweep would measure the pooler's own size",
+            hint="name the server behind it; its size is default_pool_size of PgBouncer",
+        )
     slots = await collect.slots(session)
     sizes, notes = fitting(options.sizes, slots)
     statements, values, about = await _workload(session, options)
