@@ -87,8 +87,8 @@ def test_thresholds_at_their_edges():
     def severity(seconds: float):
         return [f.severity for f in found(session(1), session(2, 1, waited=seconds))]
 
-    assert severity(4.9) == []
-    assert severity(5.0) == [Severity.warning]
+    assert severity(0.9) == []
+    assert severity(1.0) == [Severity.warning]
     assert severity(59.9) == [Severity.warning]
     assert severity(60.0) == [Severity.critical]
 
