@@ -283,6 +283,8 @@ def statement_errors(doing: str) -> Iterator[None]:
         asyncpg.AdminShutdownError,
         asyncpg.CrashShutdownError,
         asyncpg.CannotConnectNowError,
+        # "cannot switch to state …": how asyncpg says it when the server dies between two messages
+        asyncpg.InternalClientError,
         ConnectionError,
     ) as error:
         raise _lost(doing, error) from error
