@@ -17,6 +17,9 @@ from filban.pool.context import route
 from filban.pool.lease import Lease
 from filban.pool.stats import BUCKETS
 
+# What a dead connection raises; InternalClientError after a FATAL that came while it was idle.
+BROKEN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 if TYPE_CHECKING:
     from filban.pool.pool import Pool
 
@@ -232,7 +235,7 @@ class Holder(_asyncpg_pool.PoolConnectionHolder):
             standby = await asyncpg.Connection.fetchval(
                 con, "SELECT pg_catalog.pg_is_in_recovery()", timeout=PROBE_SECONDS
             )
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except BROKEN:
             pool.counters.probes_failed += 1
             con.terminate()
             return False

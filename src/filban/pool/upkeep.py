@@ -12,8 +12,7 @@ import weakref
 from asyncio import sleep
 from typing import TYPE_CHECKING
 
-import asyncpg
-
+from filban.pool.holder import BROKEN
 from filban.pool.leaks import report_deadlock, report_leaks
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ async def refresh(pool: Pool, holder: Holder) -> None:
     try:
         if pool.judge.due:
             await pool.judge.refresh(holder._con)
-    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except BROKEN as error:
         logger.warning("pool %s cannot read the catalogue, so it resets more: %s", pool.name, error)
         if holder._con is not None:
             holder._con.terminate()
