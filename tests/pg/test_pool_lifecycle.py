@@ -18,7 +18,7 @@ from conftest import Database
 from filban import create_pool
 from filban.errors import LeasesHeld
 from filban.pool import Pool, upkeep
-from filban.pool.holder import AGE_JITTER
+from filban.pool.holder import AGE_JITTER, BROKEN
 
 
 def pool_of(db: Database, **kwargs: Any) -> Pool:
@@ -262,7 +262,7 @@ async def test_a_server_that_crashes_under_load_and_comes_back(primary_standby):
                 try:
                     await pool.fetchval("SELECT 1", timeout=10)
                     good += 1
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                except BROKEN:  # asyncpg's InternalClientError among them: a FATAL while idle
                     bad += 1
                     await asyncio.sleep(0.01)
 
