@@ -37,7 +37,7 @@ import asyncpg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from result import finish  # type: ignore[import-not-found]
+from result import finish
 
 from filban.cluster import Cluster, find_all, throwaway
 

@@ -249,5 +249,3 @@ async def test_connections_killed_in_the_middle_of_the_load_come_back(db):
         assert lost
         assert (stats.in_use, stats.idle) == (0, SIZE)
         assert stats.reconnects <= 30 + SIZE
-
-

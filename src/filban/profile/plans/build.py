@@ -17,6 +17,7 @@ from filban.profile.plans.formats import DEEPEST, MOST_NODES, Properties, too_de
 from filban.profile.plans.model import Buffers, Jit, Node, Plan, Trigger
 from filban.profile.plans.titles import title
 
+MOST_SUBPLANS = 500
 _GATHERS = ("Gather", "Gather Merge")
 
 
@@ -100,11 +101,13 @@ def _subplan(draft: _Draft) -> str:
 def _charge(drafts: Sequence[_Draft]) -> None:
     """Say which node's measures contain which others'."""
     texts: dict[int, str] = {}
+    # each is looked for in every node: a damaged text must not take minutes
+    few = sum(bool(_subplan(draft)) for draft in drafts) <= MOST_SUBPLANS
     for number, draft in enumerate(drafts):
         if draft.parent is None:
             continue
         name = _subplan(draft)
-        readers = _readers(number, name, drafts, texts) if name else []
+        readers = _readers(number, name, drafts, texts) if name and few else []
         for reader, share in readers or [(draft.parent, 1.0)]:
             drafts[reader].pays.append((number, share))
 

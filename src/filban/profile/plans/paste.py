@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 
-_RULE = re.compile(r"\s*[-+=|│┌┬┐├┼┤└┴┘─═╔╗╚╝╠╣\s]{3,}\s*")
+_RULE = re.compile(r"[-+=|│┌┬┐├┼┤└┴┘─═╔╗╚╝╠╣\s]{3,}")
 _HEADER = re.compile(r"[\s|│║\"'-]*QUERY PLAN[\s|│║\"'+↵-]*")
 _FOOTER = re.compile(r"\s*\(\d+ [^()\d]{2,12}\)\s*|\s*Time: [\d.,]+ ms.*|\s*\(\d+ rows?\)\s*")
 _RECORD = re.compile(r"\s*[-─]\[ RECORD \d+ \][-─+]*\s*")
@@ -120,7 +120,7 @@ def _entry(rest: str) -> str:
     lines = [re.sub(r"^(\t|#011)", "", line) for line in body.splitlines()]
     text = "\n".join(lines)
     # csvlog doubles quotes; the message ends with a quote and the fields after it
-    closing = re.search(r'(?<!")"(?:"")*,[^\n]*(?:auto_explain|client backend|,,)', text)
+    closing = re.search(r'(?<!")"(?:"")*,,,', text)
     if '""' in text and closing:
         return text[: closing.start()].replace('""', '"')
     return text[: closing.start()] if closing and not text.lstrip().startswith(("{", "[")) else text

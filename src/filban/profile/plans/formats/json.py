@@ -9,7 +9,7 @@ from typing import Any
 
 from filban.profile.plans.formats import Properties, too_deep
 
-_START = re.compile(r"(?m)^\s*[\[{]")
+_START = re.compile(r"(?m)^[ \t]*[\[{]")
 _CANDIDATES = 20  # a text has prose before its plan, not hundreds of other documents
 
 

@@ -8,7 +8,9 @@ from typing import Any
 from filban.profile.plans.formats import Properties
 from filban.profile.plans.formats.heads import float_of
 
-_NUMBERED = re.compile(r"(?P<name>[A-Za-z][\w ()/-]*?)[:=] ?(?P<value>-?\d[\d.]*)(?P<unit>\w*)")
+_NUMBERED = re.compile(
+    r"(?P<name>[A-Za-z][\w ()/-]{0,60}?)[:=] ?(?P<value>-?\d[\d.]*)(?P<unit>\w*)"
+)
 _LISTS = frozenset({
     "Sort Key", "Presorted Key", "Group Key", "Hash Key", "Output", "Cache Key",
 })  # fmt: skip
@@ -49,7 +51,7 @@ def take_summary(line: str, document: Properties) -> None:
     """A line that is about the whole statement."""
     label, colon, value = line.partition(":")
     value = value.strip()
-    trigger = _TRIGGER.match(line)
+    trigger = _TRIGGER.match(line[:1000])
     if trigger is not None:
         document.setdefault("Triggers", []).append(_trigger(trigger))
     elif label.lower() in ("planning time", "execution time", "total runtime"):

@@ -28,6 +28,7 @@ _LABEL = re.compile(
     r"|Memory|Serialization|Settings|Query Identifier|Query Text|Query Parameters"
     r"|Trigger [^:]*|Generic Plan|Output|Peak Memory Usage)(?:\s+\(.*\))?:(?=\s|$)"
 )
+_LABEL_LENGTH = 300  # keeps a line of a million spaces from being tried in every way
 _SUMMARY = re.compile(
     r"(?:Planning|Execution|Planning [Tt]ime|Execution [Tt]ime|Total runtime|JIT|Settings"
     r"|Query Identifier|Query Text|Query Parameters|Serialization|Trigger [^:]*):"
@@ -78,14 +79,14 @@ def _logical(lines: list[str]) -> Iterator[tuple[int, str]]:
             column, current = len(line) - len(line.lstrip()), [stripped]
         else:
             query_text = current[0].startswith("Query Text:")
-            current.append(("\n" if query_text else "" if full else " ") + stripped)
+            current.append("\n" + stripped if query_text else line if full else " " + stripped)
         full = len(line) == width  # broken by its width in the middle of a word
     if current:
         yield column, "".join(current)
 
 
 def _begins(text: str, before: str) -> bool:
-    if text.startswith("->") or _LABEL.match(text) or _SUBPLAN.fullmatch(text):
+    if text.startswith("->") or _LABEL.match(text[:_LABEL_LENGTH]) or _SUBPLAN.fullmatch(text):
         return True
     if before.startswith("->") or "(cost=" in before:
         return parse_head(before) is not None and "(cost=" in text and parse_head(text) is not None

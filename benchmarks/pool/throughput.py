@@ -1,0 +1,105 @@
+"""Operations a second of a pool, as a ratio to asyncpg's: fetch a row by primary key.
+
+Needs `pip install 'filban[bench]'` and PostgreSQL programs; starts its own server. The contestants
+take turns in every round, so that what else the machine does hits all of them; medians of the
+rounds' ratios. Cases: 50 and 8 tasks on 10 connections, and one task over a link of 2 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import uvloop
+from peers import POOLS, ROWS, Operation, held, prepare, slow_link
+
+from filban.cluster import throwaway
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from result import finish
+
+CONNECTIONS = 10
+
+
+async def measure(operation: Operation, tasks: int, seconds: float) -> float:
+    """Operations a second. Task i asks for keys that are i modulo `tasks`."""
+    deadline = time.perf_counter() + seconds
+    done = 0
+
+    async def work(first: int) -> None:
+        nonlocal done
+        key = first
+        while time.perf_counter() < deadline:
+            await operation(key)
+            done += 1
+            key = key + tasks if key + tasks <= ROWS else first
+
+    started = time.perf_counter()
+    await asyncio.gather(*(work(i + 1) for i in range(tasks)))
+    return done / (time.perf_counter() - started)
+
+
+async def compare(dsn: str, tasks: int, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Each contestant's operations a second, round by round; `held` with as many connections as
+    tasks can use."""
+    results: dict[str, list[float]] = defaultdict(list)
+    async with contextlib.AsyncExitStack() as stack:
+        operations = {
+            name: await stack.enter_async_context(pool(dsn, CONNECTIONS))
+            for name, pool in POOLS.items()
+        }
+        holders = min(tasks, CONNECTIONS)
+        operations["held"] = await stack.enter_async_context(held(dsn, holders))
+        for operation in operations.values():
+            await measure(operation, holders, 0.3)
+        for _ in range(rounds):
+            for name, operation in operations.items():
+                busy = holders if name == "held" else tasks
+                results[name].append(await measure(operation, busy, seconds))
+    return results
+
+
+def ratio(results: dict[str, list[float]], name: str, to: str) -> float:
+    """Median over the rounds of the ratio within each."""
+    pairs = zip(results[name], results[to], strict=True)
+    return round(statistics.median(a / b for a, b in pairs), 2)
+
+
+async def main(rounds: int, seconds: float) -> None:
+    metrics: dict[str, float] = {}
+    peers: dict[str, float] = {}
+    async with throwaway(settings={"max_connections": 200}) as cluster:
+        dsn = cluster.dsn("postgres")
+        await prepare(dsn)
+        async with slow_link(dsn, 0.002) as far:
+            cases = (("50_tasks", dsn, 50), ("8_tasks", dsn, 8), ("1_task_2ms", far, 1))
+            for case, where, tasks in cases:
+                results = await compare(where, tasks, rounds, seconds)
+                print(f"\n{case:<24} {'ops/s':>8} {'x asyncpg':>10} {'x held':>8}")
+                for name, rates in results.items():
+                    to_asyncpg, to_held = (
+                        ratio(results, name, "asyncpg"),
+                        ratio(results, name, "held"),
+                    )
+                    rate = statistics.median(rates)
+                    print(f"{name:<24} {rate:8.0f} {to_asyncpg:10.2f} {to_held:8.2f}")
+                    kept = metrics if name.startswith("filban") else peers
+                    kept[f"{case}_{name}_x_asyncpg"] = to_asyncpg
+                    if name.startswith("filban"):
+                        kept[f"{case}_{name}_x_held"] = to_held
+    print()
+    finish("pool_throughput", metrics, peers, rounds=rounds, seconds=seconds)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each contestant, a round")
+    arguments = parser.parse_args()
+    uvloop.run(main(arguments.rounds, arguments.seconds))
