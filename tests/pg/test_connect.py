@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 import socket
-import tempfile
-from pathlib import Path
 
 import asyncpg
 import pytest
 
-from conftest import lacking, running
+from conftest import running
 from filban import pg
 from filban.errors import (
     ConnectError,
@@ -25,6 +21,7 @@ from filban.errors import (
 from filban.pg import Cap, Limits
 from filban.pg.connect import open_connection
 from filban.pg.session import fetch
+from pooler import bouncer
 
 
 @contextlib.asynccontextmanager
@@ -292,39 +289,11 @@ async def test_postgresql_13_is_refused_in_a_sentence():
     assert "14 to 18" in caught.value.hint
 
 
-@contextlib.asynccontextmanager
-async def pgbouncer(port: int):
-    """PgBouncer in transaction mode before a local server; like PostgreSQL it refuses root."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if program is None:
-        lacking("pgbouncer")
-    listen = free_port()
-    user = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
-    with tempfile.TemporaryDirectory(prefix="filban-bouncer-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        (folder / "users").write_text('"postgres" ""\n')
-        (folder / "ini").write_text(
-            f"[databases]\n* = host=127.0.0.1 port={port}\n[pgbouncer]\n"
-            f"listen_addr=127.0.0.1\nlisten_port={listen}\nunix_socket_dir=\n"
-            f"auth_type=trust\nauth_file={folder}/users\npool_mode=transaction\nadmin_users=postgres\n"
-        )
-        bouncer = await asyncio.create_subprocess_exec(
-            program, str(folder / "ini"), stderr=asyncio.subprocess.PIPE, **user
-        )
-        try:
-            await bouncer.stderr.readuntil(b"process up")
-            yield listen
-        finally:
-            bouncer.kill()
-            await bouncer.wait()
-
-
 async def test_through_pgbouncer_in_transaction_mode(db):
     """It refuses our startup parameters; each query then carries its limits in its transaction."""
     port = pg.parse(db.dsn).addresses[0].port
     async with (
-        pgbouncer(port) as listen,
+        bouncer(port, "admin_users=postgres") as listen,
         pg.session(f"postgresql://postgres@127.0.0.1:{listen}/{db.name}") as session,
     ):
         assert session.server.pooled

@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import shutil
 
 import asyncpg
 import pytest
 
-from conftest import lacking
-from filban.cluster import free_port
 from filban.pool import create_pool, pgbouncer
 from filban.pool.routing import connect
+from pooler import bouncer
 from routed import PATIENT
 
-
-@contextlib.asynccontextmanager
-async def bouncer(port: int, folder, *, server_sessions: int = 2):
-    """PgBouncer in front of a server, in transaction mode; its port."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if program is None:
-        lacking("pgbouncer")
-    listen = free_port()
-    (folder / "users").write_text('"postgres" ""\n')
-    (folder / "ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={port}\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
-        f"listen_port={listen}\nunix_socket_dir=\nauth_type=trust\nauth_file={folder}/users\n"
-        f"pool_mode=transaction\ndefault_pool_size={server_sessions}\n"
-        "ignore_startup_parameters=extra_float_digits\n"
-    )
-    folder.chmod(0o755)
-    for above in folder.parents:
-        if above.name.startswith("pytest-"):
-            above.chmod(0o755)
-    user = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
-    process = await asyncio.create_subprocess_exec(
-        program, str(folder / "ini"), stderr=asyncio.subprocess.PIPE, **user
-    )
-    try:
-        await process.stderr.readuntil(b"process up")
-        drain = asyncio.create_task(process.stderr.read())
-        yield listen
-    finally:
-        process.kill()
-        await process.wait()
-        await drain
+FEW_SESSIONS = ("default_pool_size=2", "ignore_startup_parameters=extra_float_digits")
 
 
 @pytest.fixture
-async def bounced(db, tmp_path):
+async def bounced(db):
     """`db` through PgBouncer."""
-    async with bouncer(db.cluster.port, tmp_path) as port:
+    async with bouncer(db.cluster.port, *FEW_SESSIONS) as port:
         yield f"postgresql://postgres@127.0.0.1:{port}/{db.name}"
 
 

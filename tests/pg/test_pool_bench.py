@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, start_http_server
-from test_pgbouncer import bouncer
 
 from conftest import Database
 from filban import pg
@@ -22,6 +21,7 @@ from filban.flows.pool import AdviseOptions, BenchOptions, advise, bench, planne
 from filban.pool import create_pool, prometheus
 from filban.render import pool_html
 from filban.tune.pool_size import Planned, PoolThresholds
+from pooler import bouncer
 
 QUICK = {"sizes": (1, 2), "concurrency": (4,), "seconds": 0.1, "rounds": 1}
 # Each lease takes so long that what this machine adds to it is small beside it.
@@ -138,8 +138,8 @@ async def test_a_statement_that_the_server_refuses_ends_it(news: Database):
     assert await ours(news) == 0
 
 
-async def test_a_pooler_in_front_is_not_measured(news: Database, tmp_path: Path):
-    async with bouncer(news.cluster.port, tmp_path) as port:
+async def test_a_pooler_in_front_is_not_measured(news: Database):
+    async with bouncer(news.cluster.port) as port:
         behind = pg.parse(f"postgresql://postgres@127.0.0.1:{port}/{news.name}")
         with pytest.raises(NotSupported, match="pooler"):
             await bench(behind, BenchOptions(**QUICK))
