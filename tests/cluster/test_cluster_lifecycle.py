@@ -455,3 +455,15 @@ async def test_what_the_server_user_cannot_reach_is_said(tmp_path):
 async def test_programs_run_as_the_data_directorys_owner(cluster):
     done = await run_program("id", "-u", as_owner_of=cluster.data_dir)
     assert int(done.stdout) == cluster.data_dir.stat().st_uid
+
+
+def test_under_uvloop_as_well():
+    """uvloop's pipes are inherited by the postmaster: waiting for their end would take for ever."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def lives() -> None:
+        async with throwaway() as running:
+            await running.restart()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(lives(), 60))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -164,20 +165,24 @@ async def _launch(binaries: Binaries, data_dir: Path, log_file: Path) -> int:
     with file_errors(f"the log {log_file} cannot be opened"):
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         log = os.open(log_file, flags, 0o600)
+    # A pipe of our own: what uvloop makes is inherited by the postmaster, so it would never end.
+    answer, given = os.pipe()
+    os.set_blocking(answer, False)
     try:
         owner.take(log_file)
         shell = await asyncio.create_subprocess_exec(
             *owner.prefix(), "/bin/sh", "-c", _LAUNCH, "sh",
             str(binaries.program("postgres")), "-D", str(data_dir),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log,
+            stdin=asyncio.subprocess.DEVNULL, stdout=given, stderr=log,
             env=clean_environment(owner), cwd="/", start_new_session=True,
         )  # fmt: skip
+        status = await shell.wait()
+        with contextlib.suppress(BlockingIOError):  # it said nothing
+            return int(os.read(answer, 32))
     finally:
-        os.close(log)
-    answer, _ = await shell.communicate()
-    if not answer.strip():
-        raise ProgramFailed("postgres", shell.returncode or 1, tail(log_file))
-    return int(answer)
+        for descriptor in (log, answer, given):
+            os.close(descriptor)
+    raise ProgramFailed("postgres", status or 1, tail(log_file))
 
 
 async def wait_ready(pid: int, data_dir: Path, log_file: Path, since: int, timeout: float) -> None:
