@@ -95,7 +95,8 @@ async def test_what_only_14_gets(db, query: Query):
         field.name for field in dataclasses.fields(rows_of(query.package).QUERIES[query.name])
     ]
     async with db.connection() as connection:
-        statement = await connection.prepare(query.text(14))
+        placed = await schemas(connection, query, 14)
+        statement = await connection.prepare(place_schemas(query.text(14), placed))
         assert [attribute.name for attribute in statement.get_attributes()] == fields
         await statement.fetch(*[None] * len(statement.get_parameters()))
 
