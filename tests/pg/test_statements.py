@@ -1,4 +1,4 @@
-"""pg_stat_statements as deltas on real servers: sums stay exact whatever happens to the counters."""
+"""pg_stat_statements as deltas: their sums stay exact, whatever becomes of the counters."""
 
 from __future__ import annotations
 
