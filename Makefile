@@ -26,6 +26,7 @@ check: setup ## lint, types and import rules
 	@.venv/bin/lint-imports
 
 bench: setup ## the benchmarks, each against its peers
+	@scripts/setup bench
 	@scripts/bench
 
 docs: setup ## what the docs are made of
