@@ -1,14 +1,16 @@
 """`filban logs` against pgBadger: CPU seconds and memory on stderr, csvlog and jsonlog.
 
 Needs PostgreSQL 15 or later with contrib and pgbench, and pgBadger (apt-get install pgbadger
-libtext-csv-xs-perl); about 2 GB of disk. A throwaway server writes the same events in all three
+libtext-csv-xs-perl); about 1.5 GB of disk. A throwaway server writes the same events in all three
 formats for --seconds under a mix of pgbench (simple and prepared), a small application, errors,
 lock waits, deadlocks, temporary files, connections, checkpoints, autovacuum and auto_explain. What
 it wrote is then repeated with its times and process numbers shifted until each file has
 --megabytes: real lines, but the same ones again.
 
 Both make their full report, an HTML page, over each file: user + system seconds of the process,
-which counts every core. The log's totals are held against pg_stat_statements.
+which counts every core, and the peak of resident memory, both as the kernel's wait4 tells them.
+The log's totals are held against pg_stat_statements. At last filban alone reads --large megabytes
+of each format: its memory must not grow with the file.
 """
 
 from __future__ import annotations
@@ -81,6 +83,7 @@ BROKEN = (
     "SET statement_timeout = '20ms'; SELECT pg_sleep(1)",
     "SET statement_timeout = 0",
 )
+COUNTED = "pg_stat_statements.json"  # beside the logs: query -> calls
 FORMATS = {"stderr": "server.log", "csvlog": "server.csv", "jsonlog": "server.json"}
 LIMITS = {"stderr": 10.0, "csvlog": 20.0, "jsonlog": 20.0}
 LIMIT_RSS_MB = 300
@@ -178,17 +181,16 @@ def repeated(text: bytes, kind: str, length: timedelta, copies: int) -> Iterator
         yield _HEADS[kind].sub(shifted, text)
 
 
-def enlarge(directory: Path, megabytes: int, seconds: int) -> dict[str, Path]:
-    files = {}
-    for kind, name in FORMATS.items():
-        text = (directory / f"once.{name}").read_bytes()
-        copies = max(1, -(-megabytes * 1_000_000 // len(text)))
-        files[kind] = directory / name
-        with files[kind].open("wb") as out:
-            for piece in repeated(text, kind, timedelta(seconds=seconds + 60), copies):
-                out.write(piece)
-        print(f"{kind}: {len(text) / 1e6:.0f} MB written by the server, {copies} times", flush=True)
-    return files
+def enlarge(directory: Path, kind: str, megabytes: int, seconds: int) -> Path:
+    name = FORMATS[kind]
+    text = (directory / f"once.{name}").read_bytes()
+    copies = max(1, -(-megabytes * 1_000_000 // len(text)))
+    file = directory / name
+    with file.open("wb") as out:
+        for piece in repeated(text, kind, timedelta(seconds=seconds + 60), copies):
+            out.write(piece)
+    print(f"{kind}: {len(text) / 1e6:.0f} MB written by the server, {copies} times", flush=True)
+    return file
 
 
 def cost(*command: str | Path, stdout: Path) -> Cost:
@@ -239,60 +241,94 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=15, help="for which the server writes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--runs", type=int, default=3, help="of ours; the median counts")
+    parser.add_argument("--large", type=int, default=1000, help="MB for memory alone; 0: none")
+    parser.add_argument("--logs", type=Path, help="keep the server's logs here, and use them again")
     options = parser.parse_args()
     if shutil.which("pgbadger") is None:
         raise SystemExit("pgbadger is not here: apt-get install pgbadger libtext-csv-xs-perl")
     with tempfile.TemporaryDirectory(prefix="filban-bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)
-        counted = asyncio.run(generate(directory, options.seconds, options.seed))
+        counted = logs_of_a_server(directory, options)
         right, compared = truth(directory, counted)
         print(f"calls as in pg_stat_statements: {right} of {compared} statements", flush=True)
-        # In a process of its own: what this one has held counts as memory of those it starts.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            files = pool.submit(enlarge, directory, options.megabytes, options.seconds).result()
         metrics: dict[str, Any] = {"calls_equal": right, "calls_compared": compared}
         peers: dict[str, Any] = {}
-        for kind, file in files.items():
-            measured = _measure(file, kind, directory, options.runs)
+        for kind in FORMATS:
+            measured = _measure(kind, directory, options)
             metrics |= {f"{kind}_{key}": value for key, value in measured[0].items()}
             peers |= {f"pgbadger_{kind}_{key}": value for key, value in measured[1].items()}
     finish("profile/logs", metrics, peers, pgbadger=_version(), megabytes=options.megabytes)
 
 
+def logs_of_a_server(directory: Path, options: argparse.Namespace) -> dict[str, int]:
+    """Written now, or kept from an earlier run."""
+    kept: Path | None = options.logs
+    if kept is None or not (kept / COUNTED).exists():
+        counted = asyncio.run(generate(directory, options.seconds, options.seed))
+        (directory / COUNTED).write_text(json.dumps(counted))
+        if kept is not None:
+            shutil.copytree(directory, kept, dirs_exist_ok=True)
+        return counted
+    shutil.copytree(kept, directory, dirs_exist_ok=True)
+    return dict(json.loads((directory / COUNTED).read_text()))
+
+
+def _file(directory: Path, kind: str, megabytes: int, seconds: int) -> Path:
+    """In a process of its own: what this one has held counts as memory of those it starts."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(enlarge, directory, kind, megabytes, seconds).result()
+
+
 def _measure(
-    file: Path, kind: str, directory: Path, runs: int
+    kind: str, directory: Path, options: argparse.Namespace
 ) -> tuple[dict[str, float], dict[str, float]]:
+    file = _file(directory, kind, options.megabytes, options.seconds)
     size = file.stat().st_size / 1e6
     page = ("--html", directory / "ours.html")
     mine = [ours(file, directory, *page)]
     peer = pgbadger(file, kind, directory)
-    mine += [ours(file, directory, *page) for _ in range(runs - 1)]
+    mine += [ours(file, directory, *page) for _ in range(options.runs - 1)]
     mine.sort(key=lambda c: c.cpu_seconds)
     median, rss = mine[len(mine) // 2], max(c.rss_mb for c in mine)
     ratio = peer.cpu_seconds / median.cpu_seconds
-    held = "holds" if ratio >= LIMITS[kind] and rss <= LIMIT_RSS_MB else "DOES NOT HOLD"
     fast, slow = size / median.cpu_seconds, size / peer.cpu_seconds
-    print(f"{kind}, {size:.0f} MB: {ratio:.1f} times (at least {LIMITS[kind]:.0f}: {held})")
-    print(f"  filban    {median.cpu_seconds:6.2f} s ({fast:5.1f} MB/s), {rss:.0f} MB of memory")
-    print(
-        f"  pgBadger  {peer.cpu_seconds:6.2f} s ({slow:5.1f} MB/s), {peer.rss_mb:.0f} MB",
-        flush=True,
-    )
-    return (
-        {
-            "cpu_seconds": round(median.cpu_seconds, 2),
-            "mb_per_cpu_second": round(size / median.cpu_seconds, 1),
-            "wall_seconds": round(median.wall_seconds, 2),
-            "rss_mb": round(rss),
-            "times_pgbadger": round(ratio, 1),
-        },
-        {
-            "cpu_seconds": round(peer.cpu_seconds, 1),
-            "mb_per_cpu_second": round(size / peer.cpu_seconds, 2),
-            "rss_mb": round(peer.rss_mb),
-        },
-    )
+    print(f"{kind}, {size:.0f} MB: {ratio:.1f} times ({_held(ratio >= LIMITS[kind])}: "
+          f"at least {LIMITS[kind]:.0f})")  # fmt: skip
+    print(f"  filban    {median.cpu_seconds:6.2f} s ({fast:5.1f} MB/s), {rss:.0f} MB of memory "
+          f"({_held(rss <= LIMIT_RSS_MB)}: at most {LIMIT_RSS_MB})")  # fmt: skip
+    print(f"  pgBadger  {peer.cpu_seconds:6.2f} s ({slow:5.1f} MB/s), {peer.rss_mb:.0f} MB",
+          flush=True)  # fmt: skip
+    measured = {
+        "cpu_seconds": round(median.cpu_seconds, 2),
+        "mb_per_cpu_second": round(fast, 1),
+        "wall_seconds": round(median.wall_seconds, 2),
+        "rss_mb": round(rss),
+        "times_pgbadger": round(ratio, 1),
+        **_large(kind, directory, options),
+    }
+    theirs = {
+        "cpu_seconds": round(peer.cpu_seconds, 1),
+        "mb_per_cpu_second": round(slow, 2),
+        "rss_mb": round(peer.rss_mb),
+    }
+    file.unlink()
+    return measured, theirs
+
+
+def _large(kind: str, directory: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Our memory over a file some times as large."""
+    if not options.large:
+        return {}
+    file = _file(directory, kind, options.large, options.seconds)
+    large = ours(file, directory, "--html", directory / "ours.html")
+    print(f"  filban    {large.cpu_seconds:6.2f} s, {large.rss_mb:.0f} MB of memory "
+          f"({_held(large.rss_mb <= LIMIT_RSS_MB)}) for {options.large} MB", flush=True)  # fmt: skip
+    return {"large_rss_mb": round(large.rss_mb)}
+
+
+def _held(holds: bool) -> str:
+    return "holds" if holds else "DOES NOT HOLD"
 
 
 def _version() -> str:
