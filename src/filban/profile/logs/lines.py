@@ -89,16 +89,14 @@ def _timed(events: pl.DataFrame) -> pl.Series:
 
 
 def _durations(events: pl.DataFrame, unread: Unread) -> pl.DataFrame:
-    took = events["message"].str.slice(len(_MARK)).str.splitn(" ms", 2).struct.unnest()
-    parts = took["field_1"].str.splitn(":", 2).struct.unnest()
-    head = pl.col("field_0").str.strip_chars_start(" ")
-    kind: Any = pl.when(head == "").then(pl.lit("bare"))
-    for begins, name in _KINDS:
-        kind = kind.when(head.str.starts_with(begins)).then(pl.lit(name))
-    said = parts.select(
-        took["field_0"].cast(pl.Float64, strict=False).alias("ms"),
-        kind.otherwise(None).alias("kind"),
-        pl.col("field_1").str.slice(1).alias("text"),
+    parts = events["message"].str.slice(len(_MARK)).str.splitn(":", 2).struct.unnest()
+    heads = parts["field_0"].str.splitn(" ms", 2).struct.unnest()
+    said = pl.DataFrame(
+        {
+            "ms": heads["field_0"].cast(pl.Float64, strict=False),
+            "kind": _kinds(heads["field_1"]),
+            "text": parts["field_1"].str.slice(1),
+        }
     )
     half = said["ms"].is_null() | said["kind"].is_null()
     half |= said["text"].is_null() != (said["kind"] == "bare")
@@ -108,6 +106,17 @@ def _durations(events: pl.DataFrame, unread: Unread) -> pl.DataFrame:
             unread.add(message)
         lines = lines.filter(~half)
     return lines
+
+
+def _kinds(words: pl.Series) -> pl.Series:
+    """What stands between the milliseconds and the colon, of which there are few distinct ones."""
+    distinct = words.unique().alias("word")
+    word = pl.col("word").str.strip_chars_start(" ")
+    kind: Any = pl.when(word == "").then(pl.lit("bare"))
+    for begins, name in _KINDS:
+        kind = kind.when(word.str.starts_with(begins)).then(pl.lit(name))
+    kinds = distinct.to_frame().select(kind.otherwise(None).alias("kind"))["kind"]
+    return words.replace_strict(distinct, kinds, default=None, return_dtype=pl.String)
 
 
 def _logged(events: pl.DataFrame) -> pl.DataFrame:

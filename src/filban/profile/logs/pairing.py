@@ -21,6 +21,7 @@ _LONG_BEFORE = 1 << 40  # in `order`: before all of a batch
 _KEPT = ("order", "time", "pid", "user", "db", "app", "query_id", "kind", "ms", "text",
          "detail", "key", "nested")  # fmt: skip
 _SLIM = ("order", "pid", "kind", "key")
+_PROCESS = pl.col("pid").fill_null(-1)
 # Texts of log_statement: of a simple query, of a prepared statement.
 _TEXTS = ("logged", "executing")
 
@@ -73,12 +74,11 @@ class Pairing:
             "order", "pid", pl.lit("error").alias("kind"), pl.lit(None, pl.Float64).alias("ms")
         )
         rows = pl.concat([lines.filter(ours), marks], how="diagonal").sort("order")
-        process = pl.col("pid").fill_null(-1)
         rows = rows.with_columns(
-            pl.col("kind").shift(-1).over(process).alias("next"),
-            pl.col("ms").shift(-1).over(process).alias("next_ms"),
-            pl.col("order").shift(-1).over(process).alias("next_order"),
-            pl.col("kind").shift(1).over(process).alias("before"),
+            pl.col("kind").shift(-1).over(_PROCESS).alias("next"),
+            pl.col("ms").shift(-1).over(_PROCESS).alias("next_ms"),
+            pl.col("order").shift(-1).over(_PROCESS).alias("next_order"),
+            pl.col("kind").shift(1).over(_PROCESS).alias("before"),
         )
         logged = rows.filter(pl.col("kind").is_in(_TEXTS))
         waiting = logged.filter(pl.col("next").is_null()).select(_KEPT)
@@ -100,31 +100,31 @@ class Pairing:
         """A plan with the same statement's line after it, in its process, within its time; with
         only a text before it (log_statement without durations), it is that execution's time."""
         timed = pl.col("kind").is_in(["statement", "execute", "fetch"])
-        process = pl.col("pid").fill_null(-1)
         ends = pl.col("time").cast(pl.Int64)
 
         def after(value: pl.Expr) -> pl.Expr:
-            return pl.when(timed).then(value).backward_fill().over(process)
+            return pl.when(timed).then(value).backward_fill().over(_PROCESS)
 
         text_only = pl.col("kind").is_in(_TEXTS)
         before = pl.when(timed | text_only).then(pl.when(text_only).then("key").otherwise(0))
-        lines = lines.with_columns(
+        rows = _beside_plans(lines.select(*_SLIM, "time", "ms", plan.alias("plan")))
+        rows = rows.with_columns(
             after(pl.col("key")).alias("after"),
             after(ends - pl.col("ms")).alias("began"),
-            before.forward_fill().over(process).alias("before"),
-        )
+            before.forward_fill().over(_PROCESS).alias("before"),
+        ).filter("plan")
         within = (ends >= pl.col("began") - _SLACK_MS).fill_null(value=True)
-        again = plan & pl.col("key").eq_missing(pl.col("after")) & within
-        goes_on = plan & pl.col("key").eq_missing(pl.col("before")) & ~again
-        open_end = plan & pl.col("after").is_null() & ~goes_on
-        lines = lines.with_columns(
-            pl.when(goes_on).then(pl.lit("fetch")).otherwise("kind").alias("kind"),
-            again.alias("again"),
-            open_end.alias("open"),
+        again = pl.col("key").eq_missing(pl.col("after")) & within
+        goes_on = pl.col("key").eq_missing(pl.col("before")) & ~again
+        open_end = pl.col("after").is_null() & ~goes_on
+        fetches, waiting, out = (
+            _rows(rows.filter(which)["order"]) for which in (goes_on, open_end, again | open_end)
         )
-        waiting = lines.filter("open").select(_KEPT)
-        rest = lines.filter(~pl.col("again") & ~pl.col("open")).select(_KEPT)
-        return rest if self._hold(waiting) else pl.concat([rest, waiting])
+        held = lines.filter(waiting)
+        lines = lines.filter(~out).with_columns(
+            pl.when(fetches).then(pl.lit("fetch")).otherwise("kind").alias("kind")
+        )
+        return lines if self._hold(held) else pl.concat([lines, held])
 
 
 def _drop_plans_of_executions(
@@ -137,12 +137,14 @@ def _drop_plans_of_executions(
     """
     rows = lines.filter((pl.col("kind") == "execute") | plan).select(_SLIM)
     rows = rows if executed is None else pl.concat([executed, rows])
-    of = (pl.col("pid").fill_null(-1), pl.col("key"))
+    of = (_PROCESS, pl.col("key"))
     step = pl.when(pl.col("kind") == "plan").then(-1).otherwise(1)
-    rows = rows.with_columns(step.cum_sum().over(of).alias("open"))
+    open_ = _beside_plans(rows.with_columns((pl.col("kind") == "plan").alias("plan"))).with_columns(
+        step.cum_sum().over(of).alias("open")
+    )
     lowest = pl.col("open").cum_min().shift(1, fill_value=0).over(of)
-    rows = rows.with_columns((pl.col("open") < pl.min_horizontal(lowest, 0)).alias("alone"))
-    rows = rows.filter(~pl.col("alone"))
+    alone = open_.filter(pl.col("open") < pl.min_horizontal(lowest, 0))["order"]
+    rows = rows.filter(~_rows(alone))
     last = rows.unique("pid", keep="last", maintain_order=True).tail(HELD)
     last = (
         last.filter(pl.col("kind") != "plan")
@@ -150,9 +152,17 @@ def _drop_plans_of_executions(
         .with_columns(pl.lit("ghost").alias("kind"), pl.col("order") - _LONG_BEFORE)
     )
     taken = rows.filter(pl.col("kind") == "plan")["order"]
-    if taken.is_empty():
-        return last, lines
-    return last, lines.filter(~pl.col("order").is_in(taken.implode()))
+    return last, lines.filter(~_rows(taken))
+
+
+def _beside_plans(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of processes that have plans (`plan`): the others need not be looked at."""
+    processes = rows.filter("plan").select(_PROCESS).unique()["pid"]
+    return rows.filter(_PROCESS.is_in(processes.implode()))
+
+
+def _rows(orders: pl.Series) -> pl.Expr:
+    return pl.col("order").is_in(orders.implode())
 
 
 def _counted(lines: pl.DataFrame) -> pl.DataFrame:
