@@ -105,10 +105,10 @@ def _bordered(text: str, bar: str = "|") -> str:
     return f"{rule}\n{bar} {'QUERY PLAN':^{width}} {bar}\n{rule}\n{body}\n{rule}\n(21 rows)"
 
 
-def _wrapped(text: str) -> str:
-    """A terminal of 70 columns, as it is copied."""
+def _wrapped(text: str, columns: int = 70) -> str:
+    """A narrow terminal, as it is copied."""
     return "\n".join(
-        line[i : i + 70] for line in text.splitlines() for i in range(0, len(line), 70)
+        line[i : i + columns] for line in text.splitlines() for i in range(0, len(line), columns)
     )
 
 
@@ -130,6 +130,56 @@ FRAMES = {
 @pytest.mark.parametrize("frame", FRAMES)
 def test_frames_of_a_text_plan(frame: str) -> None:
     assert shape(parse(FRAMES[frame](TEXT))) == shape(parse(TEXT))
+
+
+@pytest.mark.parametrize("columns", range(50, 110, 3))
+def test_a_terminal_of_any_width(columns: int) -> None:
+    broken = _wrapped(TEXT, columns)
+    assert shape(parse(broken)) == shape(parse(TEXT))
+    trimmed = "\n".join(line.rstrip() for line in broken.splitlines())
+    assert shape(parse(trimmed)) == shape(parse(TEXT))
+
+
+def test_a_number_broken_at_its_point_keeps_it() -> None:
+    line = "Limit  (cost=0.00..1.03 rows=3 width=4) (actual time=7.355..9.667 rows=3 loops=1)"
+    at = line.index("..9") + 1
+    assert parse(f"{line[:at]}\n{line[at:]}").total_ms == 9.667
+
+
+def test_a_csv_value() -> None:
+    for document in SAMPLES:
+        quoted = document.replace('"', '""')
+        if '""' in quoted:
+            assert shape(parse(f'"{quoted}"')) == shape(parse(document))
+    ends = "\n".join(f'{line}"' for line in TEXT.splitlines())
+    assert shape(parse(ends)) == shape(parse(TEXT))
+
+
+def test_frames_of_psql_with_double_lines() -> None:
+    framed = _bordered(TEXT, "║").replace("+", "╟", 1)
+    assert shape(parse(framed)) == shape(parse(TEXT))
+    mixed = _bordered(TEXT, "│").splitlines()
+    mixed[2] = "╞" + "═" * (len(mixed[2]) - 2) + "╡"
+    assert shape(parse("\n".join(mixed))) == shape(parse(TEXT))
+
+
+def test_subplans_without_a_number() -> None:
+    """As PostgreSQL wrote them before 9.1: one line for all of a node's."""
+    plan = parse(
+        "Limit  (cost=0.00..2.00 rows=1 width=4)\n"
+        "  InitPlan\n"
+        "    ->  Seq Scan on a  (cost=0.00..1.00 rows=1 width=4)\n"
+        "    ->  Result  (cost=0.00..1.00 rows=1 width=4)\n"
+        "          ->  Seq Scan on c  (cost=0.00..1.00 rows=1 width=4)\n"
+        "  ->  Seq Scan on b  (cost=0.00..1.00 rows=1 width=4)\n"
+    )
+    assert [(n.depth, n.subplan) for n in plan.nodes] == [
+        (0, ""), (1, "InitPlan"), (1, "InitPlan"), (2, ""), (1, ""),
+    ]  # fmt: skip
+
+
+def test_what_follows_the_execution_time_is_not_part_of_it() -> None:
+    assert parse(f"{TEXT}\n\n# this one was slow").execution_ms == 5.081
 
 
 @pytest.mark.parametrize("document", [JSON, YAML, XML])

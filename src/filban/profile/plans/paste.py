@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 
-_RULE = re.compile(r"[-+=|│┌┬┐├┼┤└┴┘─═╔╗╚╝╠╣\s]{3,}")
+_RULE = re.compile(r"[-+=|│┌┬┐├┼┤└┴┘─═╔╗╚╝╠╣╞╡╪╟╢╫╤╧╥╨╬╦╩\s]{3,}")
 _HEADER = re.compile(r"[\s|│║\"'-]*QUERY PLAN[\s|│║\"'+↵-]*")
 _FOOTER = re.compile(r"\s*\(\d+ [^()\d]{2,12}\)\s*|\s*Time: [\d.,]+ ms.*|\s*\(\d+ rows?\)\s*")
 _RECORD = re.compile(r"\s*[-─]\[ RECORD \d+ \][-─+]*\s*")
@@ -63,7 +63,12 @@ def _without_marks(lines: list[str]) -> list[str]:
 
 
 def _rejoined(lines: list[str]) -> list[str]:
-    """psql's `\\pset format wrapped`: "." (or "…") ends a broken line and begins its rest."""
+    """psql's `\\pset format wrapped`: "." (or "…") ends a broken line and begins its rest.
+
+    Every line of it has a mark or a space in front; a number broken by a terminal has not.
+    """
+    if any(line[:1] not in (" ", ".", "…") for line in lines):
+        return lines
     joined: list[str] = []
     for line in lines:
         if joined and joined[-1][-1:] in (".", "…") and line[:1] == joined[-1][-1]:
@@ -80,7 +85,16 @@ def _without_string_quotes(lines: list[str]) -> list[str]:
             len(x) > 1 and x[0] == quote and x.rstrip(",")[-1] == quote for x in lines
         ):
             return [line.rstrip(",")[1:-1].replace(quote * 2, quote) for line in lines]
+    if len(lines) > 1 and lines[0][0] == '"' == lines[-1][-1] and any('""' in x for x in lines):
+        return _csv_cell(lines)
+    if len(lines) > 1 and all(x[-1] == '"' and x.count('"') % 2 for x in lines):
+        return [line[:-1] for line in lines]  # the opening quotes went with the margin
     return lines
+
+
+def _csv_cell(lines: list[str]) -> list[str]:
+    """A document that was one quoted value of a CSV file."""
+    return "\n".join(lines)[1:-1].replace('""', '"').splitlines()
 
 
 _LOGGED = re.compile(r"duration: [\d.]+ ms  plan:[ ]?(?=\r?\n|\\n|Query Text|[\[{<])")

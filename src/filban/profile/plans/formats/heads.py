@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from filban.profile.plans.formats import Properties
 
 _NUMBER = r"[\d.]{1,30}"
+# A terminal that broke the line may have swallowed a space: none is asked for between the parts.
 _COST = re.compile(
-    rf"\(cost=(?P<startup>{_NUMBER}?)\.\.(?P<total>{_NUMBER}) +rows=(?P<rows>\d{{1,30}}) +"
+    rf"\(cost=(?P<startup>{_NUMBER}?)\.\.(?P<total>{_NUMBER}) *rows=(?P<rows>\d{{1,30}}) *"
     r"width=(?P<width>\d{1,10})\)"
 )
 _ACTUAL = re.compile(
-    rf"\((?:actual +)?(?:time=(?P<first>{_NUMBER}?)\.\.(?P<last>{_NUMBER}) +)?"
-    rf"rows=(?P<rows>{_NUMBER}) +loops=(?P<loops>\d{{1,20}})\)"
+    rf"\((?:actual *)?(?:time=(?P<first>{_NUMBER}?)\.\.(?P<last>{_NUMBER}) *)?"
+    rf"rows=(?P<rows>{_NUMBER}) *loops=(?P<loops>\d{{1,20}})\)"
 )
-_NEVER = "(never executed)"
+_NEVER = re.compile(r"\(never *executed\)")
 
 # Node types that read something named: "… using INDEX on TABLE ALIAS".
 _SCANS = (
@@ -57,7 +58,7 @@ class Head:
 def parse_head(line: str) -> Head | None:
     """The node that a line (stripped) is about; None when it is not a node's."""
     text = line.removeprefix("->").lstrip()
-    cut = min((at for at in (text.find(mark) for mark in _MARKS) if at >= 0), default=-1)
+    cut = min((at for at in (text.find(mark) for mark in MARKS) if at >= 0), default=-1)
     name = (text[:cut] if cut >= 0 else text).strip()
     if not name or len(name) > _NAME_LIMIT:
         return None
@@ -71,7 +72,7 @@ def parse_head(line: str) -> Head | None:
     return Head(properties)
 
 
-_MARKS = ("(cost=", "(actual ", _NEVER)
+MARKS = ("(cost=", "(actual", "(never")
 
 
 def _measures(text: str, into: Properties) -> bool:
@@ -88,9 +89,9 @@ def _measures(text: str, into: Properties) -> bool:
             into["Actual Total Time"] = float_of(actual["last"])
         into["Actual Rows"] = float_of(actual["rows"])
         into["Actual Loops"] = float_of(actual["loops"])
-    elif _NEVER in text:
+    elif _NEVER.search(text):
         into |= {"Actual Rows": 0, "Actual Loops": 0}
-    return cost is not None or actual is not None or _NEVER in text
+    return "Plan Rows" in into or "Actual Rows" in into
 
 
 def float_of(text: str) -> float:

@@ -56,7 +56,7 @@ def take_summary(line: str, document: Properties) -> None:
         document.setdefault("Triggers", []).append(_trigger(trigger))
     elif label.lower() in ("planning time", "execution time", "total runtime"):
         key = "Planning Time" if label.lower().startswith("planning") else "Execution Time"
-        document[key] = float_of(value.removesuffix("ms").strip())
+        document[key] = float_of(value.partition("ms")[0].strip())
     elif label == "Settings":
         document[label] = {
             m["name"]: m["value"].replace("''", "'") for m in _SETTING.finditer(value)

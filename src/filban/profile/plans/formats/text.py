@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from filban.profile.plans.formats import DEEPEST, Properties, too_deep
-from filban.profile.plans.formats.heads import Head, parse_head
+from filban.profile.plans.formats.heads import MARKS, Head, named, parse_head
 from filban.profile.plans.formats.labels import take, take_summary
 
-_SUBPLAN = re.compile(r"(?:InitPlan|SubPlan) \d+(?: \(returns [^)]*\))?|CTE \S.*")
+_SUBPLAN = re.compile(r"(?:InitPlan|SubPlan)(?: \d+(?: \(returns [^)]*\))?)?|CTE \S.*")
 _WORKER = re.compile(r"Worker (?P<number>\d+): +(?P<rest>.*)")
 # What a property's line can begin with, as PostgreSQL 10 to 18 write them (explain.c).
 _LABEL = re.compile(
@@ -28,6 +28,8 @@ _LABEL = re.compile(
     r"|Memory|Serialization|Settings|Query Identifier|Query Text|Query Parameters"
     r"|Trigger [^:]*|Generic Plan|Output|Peak Memory Usage)(?:\s+\(.*\))?:(?=\s|$)"
 )
+_MEASURES = re.compile(r"\([a-z][^()]*$")
+_MEASURES_LENGTH = 200  # "(actual time=… rows=… loops=…)" is shorter
 _LABEL_LENGTH = 300  # keeps a line of a million spaces from being tried in every way
 _SUMMARY = re.compile(
     r"(?:Planning|Execution|Planning [Tt]ime|Execution [Tt]ime|Total runtime|JIT|Settings"
@@ -78,8 +80,7 @@ def _logical(lines: list[str]) -> Iterator[tuple[int, str]]:
                 yield column, "".join(current)
             column, current = len(line) - len(line.lstrip()), [stripped]
         else:
-            query_text = current[0].startswith("Query Text:")
-            current.append("\n" + stripped if query_text else line if full else " " + stripped)
+            current.append(_rest(current, line, full))
         full = len(line) == width  # broken by its width in the middle of a word
     if current:
         yield column, "".join(current)
@@ -89,8 +90,26 @@ def _begins(text: str, before: str) -> bool:
     if text.startswith("->") or _LABEL.match(text[:_LABEL_LENGTH]) or _SUBPLAN.fullmatch(text):
         return True
     if before.startswith("->") or "(cost=" in before:
-        return parse_head(before) is not None and "(cost=" in text and parse_head(text) is not None
-    return parse_head(text) is not None and ("(cost=" in text or "(actual " in text)
+        return "(cost=" in text and parse_head(before) is not None and _known(text, before)
+    return any(mark in text for mark in MARKS) and _known(text, before)
+
+
+def _known(text: str, before: str) -> bool:
+    """A node's line; after a name without its costs, only with a name that nodes have."""
+    if parse_head(text) is None:
+        return False
+    measured = any(mark in before for mark in MARKS) or parse_head(before) is None
+    return measured or named(text.partition("(")[0].strip()) is not None
+
+
+def _rest(current: list[str], line: str, full: bool) -> str:
+    """What a broken line goes on with: a space lost at the break is only missed between words."""
+    if current[0].startswith("Query Text:"):
+        return "\n" + line.strip()
+    in_measures = _MEASURES.search("".join(current[-8:])[-_MEASURES_LENGTH:])
+    if full or (in_measures and not _LABEL.match(current[0][:_LABEL_LENGTH])):
+        return line
+    return " " + line.strip()
 
 
 class _Reader:
@@ -115,14 +134,14 @@ class _Reader:
         above = self._levels[-1].node
         children = above.setdefault("Plans", [])
         properties = head.properties
-        if self._subplan is not None and self._subplan[0] < column:
+        # before 9.1 several InitPlans stood below one line
+        if self._subplan is not None and self._levels[-1].column < self._subplan[0] < column:
             name = self._subplan[1]
             properties["Subplan Name"] = name
             kind = "SubPlan" if name.startswith("SubPlan") else "InitPlan"
             properties["Parent Relationship"] = kind
         else:
             properties["Parent Relationship"] = _relationship(above, children)
-        self._subplan = None
         children.append(properties)
         self._levels.append(_Level(column, properties))
 
