@@ -22,7 +22,6 @@ from filban.cli.common import (
     write_json,
 )
 from filban.finding import Ignore, Report, Severity
-from filban.flows.check import run_check
 from filban.render import terminal
 
 
@@ -89,6 +88,8 @@ def check(
         from filban.render import html  # jinja2 takes a tenth of a small check's time to load
 
         html.require_writable(html_file)
+    from filban.flows.check import run_check  # not for every command
+
     report = run_async(lambda: run_check(where, ignore=rules, thresholds=settings.check.thresholds))
     with standard_output():
         if as_json:
