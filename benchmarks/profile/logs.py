@@ -2,10 +2,10 @@
 
 Needs PostgreSQL 15 or later with contrib and pgbench, and pgBadger (apt-get install pgbadger
 libtext-csv-xs-perl); about 1.5 GB of disk. A throwaway server writes the same events in all three
-formats for --seconds under a mix of pgbench (simple and prepared), a small application, errors,
-lock waits, deadlocks, temporary files, connections, checkpoints, autovacuum and auto_explain. What
-it wrote is then repeated with its times and process numbers shifted until each file has
---megabytes: real lines, but the same ones again.
+formats for --seconds under a mix of pgbench (simple and prepared), an application with an ORM's
+statement, errors, lock waits, deadlocks, temporary files, connections, checkpoints, autovacuum and
+auto_explain. What it wrote is then repeated with its times and process numbers shifted until each
+file has --megabytes: real lines, but the same ones again.
 
 Both make their full report, an HTML page, over each file: user + system seconds of the process,
 which counts every core, and the peak of resident memory, both as the kernel's wait4 tells them.
@@ -66,8 +66,11 @@ APPLICATION = r"""\set a random(1, 100000)
 \set b random(1, 1000)
 INSERT INTO docs (title, body, author) VALUES ('Title :a', 'it''s number :a of many', :b);
 SELECT id, title, at FROM docs WHERE author = :b ORDER BY at DESC LIMIT 10;
-SELECT "docs"."id", "docs"."title" FROM "docs"
-  WHERE ("docs"."author" = :b AND "docs"."id" IN (:a, :b, 3, 4))
+SELECT docs.id AS docs_id, docs.title AS docs_title, docs.body AS docs_body,
+  docs.author AS docs_author, docs.at AS docs_at, branches_1.bid AS branches_1_bid,
+  branches_1.bbalance AS branches_1_bbalance, branches_1.filler AS branches_1_filler
+  FROM docs LEFT OUTER JOIN pgbench_branches AS branches_1 ON branches_1.bid = docs.author
+  WHERE docs.author = :b AND docs.id IN (:a, :b, 3, 4) ORDER BY docs.at DESC LIMIT 20 OFFSET 0
   /*route='%2Fdocs',traceparent='00-:a-:b-01'*/;
 UPDATE docs SET body = 'changed by :a'
   WHERE id = :b;
@@ -214,8 +217,8 @@ def pgbadger(file: Path, kind: str, directory: Path) -> Cost:
     kinds = {"stderr": "stderr", "csvlog": "csv", "jsonlog": "jsonlog"}
     prefix = ("-p", PREFIX) if kind == "stderr" else ()
     page = directory / "peer.html"
-    return cost("pgbadger", "-q", "-f", kinds[kind], *prefix, "-o", page, file,
-                stdout=directory / "peer.out")  # fmt: skip
+    return cost("pgbadger", "-q", "--pid-dir", directory, "-f", kinds[kind], *prefix, "-o", page,
+                file, stdout=directory / "peer.out")  # fmt: skip
 
 
 def truth(directory: Path, counted: dict[str, int]) -> tuple[int, int]:
@@ -322,8 +325,9 @@ def _large(kind: str, directory: Path, options: argparse.Namespace) -> dict[str,
         return {}
     file = _file(directory, kind, options.large, options.seconds)
     large = ours(file, directory, "--html", directory / "ours.html")
-    print(f"  filban    {large.cpu_seconds:6.2f} s, {large.rss_mb:.0f} MB of memory "
-          f"({_held(large.rss_mb <= LIMIT_RSS_MB)}) for {options.large} MB", flush=True)  # fmt: skip
+    held = _held(large.rss_mb <= LIMIT_RSS_MB)
+    print(f"  filban    {large.cpu_seconds:6.2f} s, {large.rss_mb:.0f} MB of memory ({held}) "
+          f"for {options.large} MB", flush=True)  # fmt: skip
     return {"large_rss_mb": round(large.rss_mb)}
 
 

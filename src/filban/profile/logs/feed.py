@@ -72,4 +72,4 @@ class Feed:
     def _read(self, reader: Reader, data: bytes) -> Batch:
         self.consumed += len(data)
         self.tail = (self.tail + data[-TAIL:])[-TAIL:]
-        return reader.read(data) if data.strip() else Batch(pl.DataFrame(schema=SCHEMA))
+        return Batch(pl.DataFrame(schema=SCHEMA)) if data.isspace() else reader.read(data)
