@@ -93,3 +93,15 @@ def test_nothing_to_read_is_usage(tmp_path, capsys):
     assert run(["logs", str(file), "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["kind"] == "UsageError"
     assert run(["logs", str(file), "--prefix", "%z"]) == 2
+
+
+def test_a_narrow_terminal_keeps_the_numbers(log, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["logs", str(log)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    heading = next(line for line in lines if "fingerprint" in line)
+    assert heading.split()[:4] == ["total", "calls", "mean", "p95"]
+    statement = lines[lines.index(heading) + 1]
+    assert re.match(r" +[\d.]+ (?:µs|ms|s) +\d+ ", statement), statement
+    failure = lines[lines.index(next(line for line in lines if "sqlstate" in line)) + 1]
+    assert re.match(r" +\d+ +(?:ERROR|FATAL|PANIC|WARNING) ", failure), failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
@@ -18,6 +19,8 @@ from filban.units import duration, size
 
 ROWS = 10  # of each list but the statements
 QUERY_CHARACTERS = 100
+LAST_CHARACTERS = 24  # of a table's last column are shown, even if the terminal has to wrap them
+WIDE = 120  # columns of a terminal from which on a statement shows all of its numbers
 
 
 def print_logs(console: Console, report: LogReport, *, top: int = 20) -> None:
@@ -69,47 +72,57 @@ def _head(console: Console, report: LogReport) -> None:
 def _table(
     console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> None:
-    """Columns beginning with < are words, the others numbers; only the last one may be cut."""
+    """Columns beginning with < are words, the others numbers; only the last one may be cut, to
+    what the others leave: rich would make all of them narrower."""
     rows = [[clean(cell) for cell in row] for row in rows]
     if not rows:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    left = console.width - 2
     for index, column in enumerate(columns):
         name = column.removeprefix("<")
-        last = index == len(columns) - 1
+        width = max(len(name), *(cell_len(row[index]) for row in rows))
+        if index == len(columns) - 1:
+            width = min(width, max(left, LAST_CHARACTERS))
+        left -= width + 2
         table.add_column(
             name, header_style="dim", justify="left" if column.startswith("<") else "right",
-            overflow="ellipsis", no_wrap=True,
-            min_width=None if last else max(len(name), *(len(row[index]) for row in rows)),
+            overflow="ellipsis", no_wrap=True, width=width,
         )  # fmt: skip
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(Text(title, style="bold"))
-    console.print(Padding(table, (0, 0, 1, 2)))
+    padded = Padding(table, (0, 0, 1, 2), expand=False)
+    console.print(padded, width=max(console.width, console.width - left), crop=False)
 
 
 def _statements(console: Console, report: LogReport, top: int) -> None:
+    """All numbers where there is room for them, else those that matter most."""
+    numbers = ["total", "share", "calls", "mean", "p95", "max"]
+    if console.width < WIDE:
+        numbers = ["total", "calls", "mean", "p95"]
     total = report.total_ms or 1.0
     _table(
         console, f"Statements by total time (of {len(report.statements):,})",
-        ("total", "share", "calls", "mean", "p95", "max", "fingerprint", "<query"),
-        (_statement(s, total) for s in report.statements[:top]),
+        (*numbers, "<fingerprint", "<query"),
+        (_statement(s, total, numbers) for s in report.statements[:top]),
     )  # fmt: skip
 
 
-def _statement(s: Statement, total: float) -> tuple[str, ...]:
-    return (
-        milliseconds(s.total_ms), f"{100 * s.total_ms / total:.0f} %", f"{s.calls:,}",
-        milliseconds(s.mean_ms), milliseconds(s.p95_ms), milliseconds(s.max_ms), s.fingerprint,
-        one_line(s.query),
-    )  # fmt: skip
+def _statement(s: Statement, total: float, numbers: Sequence[str]) -> tuple[str, ...]:
+    said = {
+        "total": milliseconds(s.total_ms), "share": f"{100 * s.total_ms / total:.0f} %",
+        "calls": f"{s.calls:,}", "mean": milliseconds(s.mean_ms), "p95": milliseconds(s.p95_ms),
+        "max": milliseconds(s.max_ms),
+    }  # fmt: skip
+    return (*(said[name] for name in numbers), s.fingerprint, one_line(s.query))
 
 
 def _errors(console: Console, report: LogReport) -> None:
     _table(
-        console, "Errors and warnings", ("count", "<level", "<sqlstate", "<message", "<last"),
+        console, "Errors and warnings", ("count", "<level", "<sqlstate", "<last", "<message"),
         (
-            (f"{f.count:,}", f.level, f.sqlstate or "", one_line(f.example), moment(f.last))
+            (f"{f.count:,}", f.level, f.sqlstate or "", moment(f.last), one_line(f.example))
             for f in report.errors[: 2 * ROWS]
         ),
     )  # fmt: skip

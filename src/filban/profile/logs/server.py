@@ -65,6 +65,8 @@ _EVENTS = (
     ("invalidating", "replication"),
 )
 _CRASHED = re.compile(r"^.{1,60} \(PID \d+\) (?:was terminated by signal|exited with exit code) ")
+# How this one ends at every shutdown (until PostgreSQL 18 at least).
+_ENDS_SO = 'background worker "logical replication launcher"'
 EVENTS = 500  # the first and the last of them are kept
 # Everything this module may want, for choosing rows by column.
 WANTED = (
@@ -187,6 +189,8 @@ class ServerLog:
         kind = next((kind for words, kind in _EVENTS if message.startswith(words)), None)
         if _CRASHED.match(message):
             kind = "crash" if "signal" in message or "server process" in message else "process_died"
+        if message.startswith(_ENDS_SO):
+            kind = None
         if kind is None or (kind == "reload" and not _is_reload(message)):
             return
         self.counts[kind] += 1
