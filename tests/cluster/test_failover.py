@@ -227,6 +227,34 @@ async def token_of(router, number: int):
         return await router.token()
 
 
+async def test_a_replayed_commit_that_its_standby_does_not_show_yet(majors):
+    """A COMMIT waits for the standby to come. The base backup's checkpoint lies after the commit
+    record and counts the transaction among the running ones: the standby has replayed it, and does
+    not show it before the next transaction ends."""
+    if DEFAULT_MAJOR not in majors:
+        lacking(f"PostgreSQL {DEFAULT_MAJOR}")
+    binaries = majors[DEFAULT_MAJOR]
+    async with throwaway(binaries=binaries, settings=settings_for(binaries)) as primary:
+        await run(primary, "CREATE TABLE t(i int)")
+        primary.configure({"synchronous_standby_names": "late"})
+        await primary.reload()
+        async with routed(primary) as router:
+            writing = asyncio.create_task(token_of(router, 1))
+            async with connection(primary) as control:
+                while not await control.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+                ):
+                    await asyncio.sleep(0.01)
+            standby = await primary.standby(name="late")
+            token = await writing
+        async with routed(primary, standby) as router:
+            for _ in range(20):
+                async with router.read(after=token) as leased:
+                    assert await leased.fetchval("SELECT count(*) FROM t") == 1
+            await run(primary, "INSERT INTO t VALUES (2)")
+            await eventually(lambda: router.standing(token)[address(standby)] is Standing.SEEN)
+
+
 async def test_a_write_whose_position_was_not_asked_for_in_time_is_answered_too(duo: Duo):
     async with routed(duo.a, duo.b) as router:
         with router.session():

@@ -44,7 +44,7 @@ def test_a_token_survives_its_text(token: Token):
     assert Token.parse(str(token)) == token
 
 
-@pytest.mark.parametrize("text", ["", "1.2", "a.b.x", "1.2.3.4", "16/B374D848"])
+@pytest.mark.parametrize("text", ["", "1.2", "a.b.x", "1.2.3.4.5", "16/B374D848"])
 def test_what_is_no_token_is_refused(text: str):
     with pytest.raises(UsageError):
         Token.parse(text)
@@ -169,3 +169,11 @@ def test_another_key_and_an_old_token_are_not_believed(monkeypatch: pytest.Monke
 def test_a_short_key_is_refused():
     with pytest.raises(UsageError, match="15 bytes"):
         Signer("x" * 15, max_age_seconds=60)
+
+
+def test_a_replayed_write_whose_transaction_is_not_shown_yet_is_waited_for():
+    token = Token(SYSTEM, 1, 100, next_xid=8)
+    assert standing(token, SYSTEM, 1, 100, {}, exact=True, next_xid=7) is Standing.BEHIND
+    assert standing(token, SYSTEM, 1, 100, {}, exact=True, next_xid=8) is Standing.SEEN
+    assert standing(token, SYSTEM, 1, 99, {}, exact=True, next_xid=8) is Standing.BEHIND
+    assert newest(Token(SYSTEM, 1, 90, 9), token) == Token(SYSTEM, 1, 100, 9)

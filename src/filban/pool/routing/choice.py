@@ -109,7 +109,7 @@ class Choice:
         if not behind or not seconds:
             return None
         done: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
-        waiter = Waiter(token.lsn, 0.0, done)
+        waiter = Waiter(token, 0.0, done)
         with contextlib.ExitStack() as stack:
             for node in behind:
                 stack.enter_context(node.expecting(waiter))

@@ -2,7 +2,8 @@
 
 `application_name` is the one setting of ours that the server reports to the client by itself (a
 ParameterStatus message). COMMIT is sent as one message of three statements: what the transaction
-was, COMMIT, where the log was flushed to after it. The name then reads `app @00000001f0/3000148`.
+was, COMMIT, where the log was flushed to after it. The name then reads `app @1.f0/3000148.2e4;`:
+timeline, LSN, the transaction's id (hexadecimal), and a sign that nothing was cut off.
 
 The position after COMMIT is the only sound one: `pg_current_wal_insert_lsn()` in the transaction
 (RETURNING …) precedes the commit record. With synchronous_commit=off the commit record may not be
@@ -18,26 +19,25 @@ import asyncpg
 from filban.errors import CommitUnknown
 from filban.pool.routing.failures import DRIVER_ERRORS, is_lost
 from filban.pool.routing.rows import Position
-from filban.pool.routing.tokens import Token, end_of_record, parse_lsn
+from filban.pool.routing.tokens import UNKNOWN_LSN, Token, end_of_record, parse_lsn
 
-# NAMEDATALEN - 1 is 63; what we append takes at most 31.
+# NAMEDATALEN - 1 is 63; what we append takes 33 of a timeline, an LSN and an id of 40 bits each.
 LONGEST_NAME = 30
+_END = ";"  # missing where the server has cut the name off
 _NAME = f"left(split_part(current_setting('application_name'), ' @', 1), {LONGEST_NAME})"
 # A transaction without an id has written nothing. SET LOCAL synchronous_commit ends with COMMIT.
 _BEFORE = (
     f"SELECT set_config('application_name', {_NAME} || CASE"
     " WHEN pg_current_xact_id_if_assigned() IS NULL THEN ''"
-    " WHEN current_setting('synchronous_commit') = 'off' THEN ' @off'"
-    " ELSE ' @on' END, false)"
+    " ELSE CASE current_setting('synchronous_commit') WHEN 'off' THEN ' @i.' ELSE ' @f.' END"
+    " || to_hex(pg_current_xact_id_if_assigned()::text::bigint) END, false)"
 )
 _AFTER = (
-    f"SELECT set_config('application_name', {_NAME} || CASE"
-    " split_part(current_setting('application_name'), ' @', 2)"
-    " WHEN '' THEN ''"
-    " WHEN 'off' THEN ' @' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8)"
-    " || 'i' || pg_current_wal_insert_lsn()"
-    " ELSE ' @' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8)"
-    " || 'f' || pg_current_wal_flush_lsn() END, false)"
+    f"SELECT set_config('application_name', {_NAME} || CASE left(was, 1) WHEN '' THEN ''"
+    " ELSE ' @' || ltrim(left(pg_walfile_name(pg_current_wal_flush_lsn()), 8), '0') || '.'"
+    " || left(was, 1) || CASE left(was, 1) WHEN 'i' THEN pg_current_wal_insert_lsn()"
+    f" ELSE pg_current_wal_flush_lsn() END || substr(was, 2) || '{_END}' END, false)"
+    " FROM split_part(current_setting('application_name'), ' @', 2) AS was"
 )
 COMMIT = f"{_BEFORE}; COMMIT; {_AFTER}"
 # Assigns the transaction's id at its beginning and reports it: only then can it be asked for later.
@@ -120,10 +120,11 @@ class RoutedConnection(asyncpg.Connection):
         if not reported or self.opened_at is None:
             return
         opened = self.opened_at
-        timeline, kind, lsn = int(reported[:8], 16), reported[8], parse_lsn(reported[9:])
-        if kind == "i":
+        timeline, where, xid = (*reported.rstrip(_END).split("."), "0", "0")[:3]
+        lsn = parse_lsn(where[1:]) if reported.endswith(_END) else UNKNOWN_LSN
+        if where.startswith("i"):
             lsn = end_of_record(lsn, opened.wal_block_bytes, opened.wal_segment_bytes)
-        self.written = Token(opened.system, timeline, lsn)
+        self.written = Token(opened.system, int(timeline, 16), lsn, int(xid, 16) + 1)
         self.token_at = self.queries
 
     def _reported(self) -> str:

@@ -23,6 +23,7 @@ from filban.pool.routing.balance import Load, share_after
 from filban.pool.routing.commit import LONGEST_NAME, RoutedConnection
 from filban.pool.routing.policy import Policy
 from filban.pool.routing.rows import Position
+from filban.pool.routing.tokens import Token
 
 _PACKAGE = "filban.pool.routing"
 # How much one probe moves the mean latency: the last eight count for two thirds.
@@ -44,10 +45,10 @@ class Listener(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """A read that waits for a server to have replayed `lsn`, or (None) to have answered a question
+    """A read that waits for a server to show `token`, or (None) to have answered a question
     that was asked after `since`. `done` may stand at several servers: the first is its result."""
 
-    lsn: int | None
+    token: Token | None
     since: float
     done: asyncio.Future[Node]
 
@@ -110,7 +111,7 @@ class Node:
     def unreachable(self) -> None:
         """Whoever waits for an answer of it, and of it alone, need not wait longer."""
         for waiter in self.waiters:
-            if waiter.lsn is None and not waiter.done.done():
+            if waiter.token is None and not waiter.done.done():
                 waiter.done.set_result(self)
 
     def let_in(self) -> None:
@@ -147,10 +148,11 @@ class Node:
     def _settle(self, waiter: Waiter) -> None:
         if waiter.done.done():
             return
-        if waiter.lsn is None:
+        if waiter.token is None:
             reached = self.asked_at >= waiter.since
         else:
-            reached = self.position is not None and (self.position.lsn or 0) >= waiter.lsn
+            at = self.position
+            reached = at is not None and waiter.token.shown_at(at.lsn, at.next_xid)
         if reached:
             waiter.done.set_result(self)
 

@@ -62,6 +62,7 @@ class Generations:
             position.lsn,
             self.ends,
             exact=self.exact_for == position.timeline,
+            next_xid=position.next_xid,
         )
 
 

@@ -30,14 +30,6 @@ class Position:
         """The system identifier; 0 where this role may not know it."""
         return self.system_identifier or 0
 
-    def same_server(self, other: Position) -> bool:
-        """Whether `other` is of the same start of the same server, in the same role."""
-        return (
-            self.started_at == other.started_at
-            and self.system_identifier == other.system_identifier
-            and self.in_recovery == other.in_recovery
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class HistoryFile:

@@ -32,7 +32,7 @@ class Pending:
             return self.unknown()
         # With synchronous_commit=off the flushed position may precede the write.
         lsn = end_of_record(where.insert_lsn, where.wal_block_bytes, where.wal_segment_bytes)
-        return Token(where.system, where.timeline or 0, lsn)
+        return Token(where.system, where.timeline or 0, lsn, where.next_xid)
 
     def unknown(self) -> Token:
         """The token where nobody can be asked any more: only the primary can answer it."""

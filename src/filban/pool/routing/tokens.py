@@ -1,7 +1,10 @@
 """What a write leaves behind for later reads: a position in one timeline of one system.
 
-A token is (system identifier, timeline, LSN). The LSN alone is not enough: after a failover the
-same number means other bytes. LSNs are byte positions (int); texts are PostgreSQL's `X/Y`.
+A token is (system identifier, timeline, LSN, transaction id). The LSN alone is not enough: after a
+failover the same number means other bytes. And a standby may have replayed a commit that it does
+not show: while a COMMIT waits for a synchronous standby its transaction counts as running, and a
+standby that starts from a base backup made meanwhile is told so, past the commit record; it shows
+the transaction after the next one. LSNs are byte positions (int); texts are PostgreSQL's `X/Y`.
 """
 
 from __future__ import annotations
@@ -47,25 +50,31 @@ def end_of_record(insert_lsn: int, block_bytes: int, segment_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Everything up to `lsn` of `timeline` in this system has been written by whoever holds it."""
+    """Everything up to `lsn` of `timeline` in this system has been written by whoever holds it, in
+    transactions with ids below `next_xid`."""
 
     system: int
     timeline: int
     lsn: int
+    next_xid: int = 0
 
     def __str__(self) -> str:
-        return f"{self.system:x}.{self.timeline:x}.{self.lsn:x}"
+        return f"{self.system:x}.{self.timeline:x}.{self.lsn:x}.{self.next_xid:x}"
 
     @classmethod
     def parse(cls, text: str) -> Token:
         """Raises UsageError for what `str` has not made."""
         try:
-            system, timeline, lsn = (int(part, 16) for part in text.split("."))
+            system, timeline, lsn, next_xid = (int(part, 16) for part in text.split("."))
         except ValueError as error:
             raise UsageError(
                 "this is not a read-your-writes token", hint="pass on str(token) unchanged"
             ) from error
-        return cls(system, timeline, lsn)
+        return cls(system, timeline, lsn, next_xid)
+
+    def shown_at(self, lsn: int | None, next_xid: int) -> bool:
+        """Whether a server at that position of the same history shows what was written."""
+        return (lsn or 0) >= self.lsn and next_xid >= self.next_xid
 
 
 def newest(first: Token | None, second: Token | None) -> Token | None:
@@ -77,7 +86,10 @@ def newest(first: Token | None, second: Token | None) -> Token | None:
         return first or second
     if first.system != second.system:
         return second
-    return max(first, second, key=lambda token: (token.timeline, token.lsn))
+    if first.timeline != second.timeline:
+        return max(first, second, key=lambda token: token.timeline)
+    lsn, next_xid = max(first.lsn, second.lsn), max(first.next_xid, second.next_xid)
+    return Token(first.system, first.timeline, lsn, next_xid)
 
 
 class Standing(Enum):
@@ -97,8 +109,10 @@ def standing(
     replayed: int | None,
     ends: Mapping[int, int],
     exact: bool,
+    next_xid: int = 0,
 ) -> Standing:
-    """How a server at `replayed` on `timeline` stands to a token.
+    """How a server at `replayed` on `timeline` that shows transactions below `next_xid` stands to a
+    token.
 
     ends: for earlier timelines of this server's history, the LSN up to which they are part of it;
     not `exact`: at least up to which.
@@ -113,7 +127,7 @@ def standing(
             return Standing.LOST if exact else Standing.UNSURE
     if token.lsn == UNKNOWN_LSN:
         return Standing.UNSURE
-    return Standing.SEEN if replayed >= token.lsn else Standing.BEHIND
+    return Standing.SEEN if token.shown_at(replayed, next_xid) else Standing.BEHIND
 
 
 def parse_history(content: str | None) -> dict[int, int]:
