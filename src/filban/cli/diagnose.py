@@ -1,0 +1,101 @@
+"""`filban diagnose`: what holds the workload back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from filban import config
+from filban.cli.check import FailOn
+from filban.cli.common import (
+    ConfigOption,
+    DsnArgument,
+    DsnOption,
+    JsonOption,
+    err,
+    out,
+    run_async,
+    standard_output,
+    target,
+    write_json,
+)
+from filban.errors import UsageError
+from filban.finding import Report
+from filban.units import duration
+
+EPILOG = """[bold]Examples[/bold]
+
+filban diagnose service=news
+
+filban diagnose service=news --for 5min --html diagnosis.html
+
+filban diagnose service=news --for 10s --json | jq .facts.verdict
+"""
+_SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|)", re.ASCII)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("diagnose", epilog=EPILOG)(diagnose)
+
+
+def diagnose(
+    dsn: DsnArgument = None,
+    dsn_option: DsnOption = None,
+    interval: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="How long to watch: 30s, 5min, 1h.")
+    ] = "30s",
+    as_json: JsonOption = False,
+    html_file: Annotated[
+        Path | None,
+        typer.Option("--html", help="Also write a self-contained page.", show_default=False),
+    ] = None,
+    fail_on: Annotated[
+        FailOn, typer.Option("--fail-on", help="End with 1 from this severity on.")
+    ] = FailOn.never,
+    facts: Annotated[bool, typer.Option("--facts", help="Show the facts as well.")] = False,
+    config_file: ConfigOption = None,
+) -> int:
+    """What holds the workload back, with the evidence, and the three things to do first.
+
+    Watches sessions and counters while the workload runs: CPU, I/O, locks, WAL, temporary files,
+    connections, planning, vacuum, replication, clients. Reads only. What the role may not see is
+    said; on the server's own machine it also reads its processors.
+    """
+    from filban.profile import bottlenecks
+    from filban.render.diagnose import print_diagnosis
+
+    seconds = parse_duration(interval)
+    where = target(dsn, dsn_option, config.load(config_file))
+    if html_file is not None:
+        from filban.render import html
+
+        html.require_writable(html_file)
+    err.print(f"watching for {duration(seconds)}", soft_wrap=True)
+    diagnosis = run_async(lambda: bottlenecks.diagnose(where, seconds=seconds))
+    report = diagnosis.report()
+    with standard_output():
+        if as_json:
+            write_json(report)
+        else:
+            print_diagnosis(out, diagnosis, facts=facts)
+    if html_file is not None:
+        html.write(report, html_file)
+        err.print(f"wrote {html_file}", soft_wrap=True)
+    return _exit_code(report, fail_on)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of "30", "30s", "5min", "1h". Raises UsageError."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"--for {text!r} is not a time", hint="as in 30s, 5min or 1h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _exit_code(report: Report, fail_on: FailOn) -> int:
+    worst, limit = report.worst(), config.fail_on(fail_on.value)
+    return 1 if worst is not None and limit is not None and worst >= limit else 0
