@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from tests.conftest import DEFAULT_MAJOR, REQUIRED_MAJORS, lacking, running, server_binaries
 
 from filban import sql
+from filban.cli.app import run as cli
 from filban.cluster import Cluster
 from filban.profile.logs import Analysis, LogReport, Only, feed, read_logs
 
@@ -331,6 +333,20 @@ async def test_three_formats_in_one_directory_count_once(run):
     alone = await read(cluster.data_dir / "log" / CSV)
     assert report.calls == alone.calls
     assert sorted(file.format for file in report.files) == ["", "", "csvlog"]
+
+
+def test_the_server_tells_its_prefix(server, tmp_path, capsys):
+    """Where the file alone does not show it: one line, of a user and a program with odd names."""
+    file = tmp_path / "one.log"
+    file.write_text(
+        "2026-11-23 09:41:00.123 UTC [7] a b@news,app=x, y,1.2.3.4 "
+        "LOG:  duration: 1.000 ms  statement: SELECT 1\n"
+    )
+    assert cli(["logs", str(file), "--dsn", server.dsn(), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["files"][0]["prefix"] == PREFIX
+    example = report["statements"][0]["examples"][0]
+    assert (example["user"], example["application"]) == ("a b", "x, y")
 
 
 def test_default_major_is_one_of_the_required() -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from filban.cli.common import JsonOption, err, out, run_async, write_json
+from filban import config
+from filban.cli.common import JsonOption, err, out, run_async, target, write_json
 from filban.cli.progress import shown
 from filban.flows.progress import step
 from filban.units import size
@@ -56,6 +57,15 @@ def logs(
         str | None,
         typer.Option(
             help="log_line_prefix of stderr or syslog, if it is not found by itself.",
+            show_default=False,
+        ),
+    ] = None,
+    dsn: Annotated[
+        str | None,
+        typer.Option(
+            "--dsn",
+            metavar="DSN",
+            help="Take log_line_prefix from this server, or from one named in filban.toml.",
             show_default=False,
         ),
     ] = None,
@@ -110,6 +120,10 @@ def logs(
     """
     _for_many_pieces()
     from filban.profile import logs as feature  # polars: not for every command
+
+    if dsn is not None and prefix is None:
+        server = target(dsn, None, config.load())
+        prefix = run_async(lambda: feature.line_prefix(server))
 
     only = feature.Only(since, until, tuple(database or ()), tuple(user or ()))
     positions = feature.Positions.load(state) if state else feature.Positions()

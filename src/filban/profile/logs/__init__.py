@@ -22,9 +22,19 @@ except ImportError as error:
     raise ExtraMissing("polars", "ops") from error
 
 from filban.profile.logs.analyse import Analysis, Only
+from filban.profile.logs.ask import line_prefix
 from filban.profile.logs.following import Follower, follow
 from filban.profile.logs.positions import Positions
 from filban.profile.logs.read import read_logs
 from filban.profile.logs.rows import LogReport
 
-__all__ = ["Analysis", "Follower", "LogReport", "Only", "Positions", "follow", "read_logs"]
+__all__ = [
+    "Analysis",
+    "Follower",
+    "LogReport",
+    "Only",
+    "Positions",
+    "follow",
+    "line_prefix",
+    "read_logs",
+]

@@ -158,7 +158,8 @@ def _something(sources: Sequence[Source]) -> None:
     why = f": {first.skipped}" if first and first.skipped else ""
     raise UsageError(
         f"nothing here is a log of PostgreSQL{why}",
-        hint="for stderr with an unusual prefix give --prefix as SHOW log_line_prefix says it",
+        hint="for stderr with an unusual prefix give --prefix as SHOW log_line_prefix says it, "
+        "or the server itself with --dsn",
     )
 
 
