@@ -10,6 +10,7 @@ from filban.flows.check import CHECKS
 from filban.flows.demo import CODES
 from filban.profile.bottlenecks import CODES as BOTTLENECK_CODES
 from filban.profile.plans import CODES as PLAN_CODES
+from filban.profile.statements.rules import CODES as STATEMENT_CODES
 from filban.tune import pool_size
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,7 +19,7 @@ LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 def missing_pages() -> list[str]:
     checked = {code for check in CHECKS for code in check.codes}
-    codes = {*CODES, *PLAN_CODES, *BOTTLENECK_CODES, *pool_size.CODES, *checked}
+    codes = {*CODES, *PLAN_CODES, *BOTTLENECK_CODES, *STATEMENT_CODES, *pool_size.CODES, *checked}
     pages = {p.stem for p in (ROOT / "docs/findings").glob("*.md")} - {"index"}
     return [f"docs/findings/{c}.md is missing" for c in sorted(codes - pages)] + [
         f"docs/findings/{c}.md explains a code that no check has" for c in sorted(pages - codes)

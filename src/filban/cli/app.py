@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from filban import __version__
-from filban.cli import check, demo, diagnose, explain, logs, pool
+from filban.cli import check, demo, diagnose, explain, logs, pool, queries
 from filban.cli.common import fail, print_any_letter, standard_output
 from filban.errors import FilbanError, Interrupted
 
@@ -45,6 +45,7 @@ diagnose.register(app)
 explain.register(app)
 logs.register(app)
 pool.register(app)
+queries.register(app)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from filban.errors import NotSupported
 from filban.pg import Query, Session
 from filban.pg.loader import place_schemas
 from filban.pg.session import fetch
-from filban.profile.statements.rows import Counts, Info, Key, Name, Snapshot, Text
+from filban.profile.statements.rows import Active, Counts, Info, Key, Name, Snapshot, Text
 
 _PACKAGE = __package__ or ""
 EXTENSION = "pg_stat_statements"
@@ -56,6 +56,11 @@ async def texts(opened: Session, query_ids: Collection[int]) -> list[Text]:
 async def names(opened: Session) -> list[Name]:
     """What the databases and roles are called now."""
     return await opened.rows(Query(_PACKAGE, "names"), Name)
+
+
+async def activity(opened: Session) -> list[Active]:
+    """What other sessions are executing at this moment."""
+    return await opened.rows(Query(_PACKAGE, "activity"), Active, LONGEST_TEXT)
 
 
 def cluster_of(opened: Session) -> str:

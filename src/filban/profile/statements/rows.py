@@ -97,6 +97,18 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
+class Active:
+    """One session at work. wait: "Type:event", or CPU; query: None where hidden."""
+
+    query_id: int | None
+    database: str | None
+    role: str | None
+    application: str | None
+    wait: str
+    query: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Every counter of one server at one moment.
 
@@ -145,4 +157,10 @@ class Delta:
 # Their columns are Key's and Counts' fields; kept as tuples, since 5,000 rows come at a time.
 Entry = dataclasses.make_dataclass("Entry", [*Key._fields, *Counts._fields])
 
-QUERIES: Mapping[str, type] = {"entries": Entry, "info": Info, "texts": Text, "names": Name}
+QUERIES: Mapping[str, type] = {
+    "activity": Active,
+    "entries": Entry,
+    "info": Info,
+    "texts": Text,
+    "names": Name,
+}
