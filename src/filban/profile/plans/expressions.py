@@ -23,7 +23,8 @@ class Term:
 
     columns: as written, without a qualifier; those of `bare` stand alone on one side of `operator`.
     functions: called on a column; casts: types that a bare column is cast to.
-    constant: whether the other side has no column.
+    constant: whether the other side has no column; pattern: that side, where it is a text;
+    collations: named by COLLATE.
     """
 
     columns: tuple[str, ...]
@@ -33,6 +34,8 @@ class Term:
     casts: tuple[str, ...]
     constant: bool
     alternatives: bool = False
+    pattern: str = ""
+    collations: tuple[str, ...] = ()
 
     @property
     def equality(self) -> bool:
@@ -100,7 +103,33 @@ def _term(node: SqlNode) -> Term:
         casts=casts,
         constant=bool(sides) and (not bare or not _mentions_column(other)),
         alternatives=node.kind == "BoolExpr" and node.fields.get("boolop") == "OR_EXPR",
+        pattern=_constant(other),
+        collations=tuple(names(c.fields["collname"])[-1] for c in node.find("CollateClause")),
     )
+
+
+def _constant(side: object) -> str:
+    """A text, freed from its casts and collation; "" for anything else."""
+    while isinstance(side, SqlNode) and side.kind in ("TypeCast", "CollateClause"):
+        side = side.get("arg")
+    value = side.fields.get("sval") if isinstance(side, SqlNode) and side.kind == "A_Const" else {}
+    return str(value.get("sval", "")) if isinstance(value, dict) else ""
+
+
+@lru_cache(maxsize=64)
+def collated(sql: str) -> dict[str, str]:
+    """Columns under a COLLATE in a statement, with its name: EXPLAIN prints no word of it."""
+    if "collate" not in sql.lower():
+        return {}
+    try:
+        clauses = [clause for s in parse(sql).statements for clause in s.find("CollateClause")]
+    except SqlError:
+        return {}
+    return {
+        _column(clause["arg"]): names(clause.fields["collname"])[-1]
+        for clause in clauses
+        if isinstance(clause.get("arg"), SqlNode) and clause["arg"].kind == "ColumnRef"
+    }
 
 
 def _operator(node: SqlNode) -> str:
@@ -125,6 +154,26 @@ def _uncast(side: object) -> tuple[SqlNode | None, tuple[str, ...]]:
         types.append(names(side["typeName"].fields.get("names", []))[-1])
         side = side.get("arg")
     return (side if isinstance(side, SqlNode) else None), tuple(types)
+
+
+@lru_cache(maxsize=64)
+def order_by(sql: str) -> tuple[str, ...]:
+    """ORDER BY of a statement that sorts by columns alone, as "name" or "name DESC"; else ()."""
+    try:
+        statements = parse(sql).statements if sql.strip() else ()
+    except SqlError:
+        return ()
+    keys = statements[0].get("sortClause", []) if len(statements) == 1 else []
+    found = tuple(_sorted_by(key) for key in keys)
+    return found if all(found) else ()
+
+
+def _sorted_by(key: SqlNode) -> str:
+    column = key.get("node")
+    if not isinstance(column, SqlNode) or column.kind != "ColumnRef":
+        return ""
+    down = key.fields.get("sortby_dir") == "SORTBY_DESC"
+    return ".".join(quote(part) for part in names(column.fields["fields"])) + " DESC" * down
 
 
 def quote(identifier: str) -> str:

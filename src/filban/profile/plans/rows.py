@@ -24,4 +24,19 @@ class MemoryRow:
     hash_mem_multiplier: float
 
 
-QUERIES: dict[str, type] = {"table_facts": TableRow, "memory_settings": MemoryRow}
+@dataclass(frozen=True, slots=True)
+class StatisticsRow:
+    """One CREATE STATISTICS. statistics: its quoted name; kinds: "mcv", "dependencies" …"""
+
+    schema: str
+    name: str
+    statistics: str
+    columns: list[str]
+    kinds: list[str]
+
+
+QUERIES: dict[str, type] = {
+    "table_facts": TableRow,
+    "memory_settings": MemoryRow,
+    "extended_statistics": StatisticsRow,
+}

@@ -13,7 +13,7 @@ from filban.pg.connect import statement_errors
 from filban.pg.session import fetch
 from filban.profile.plans.model import Plan
 from filban.profile.plans.parse import parse
-from filban.profile.plans.rows import MemoryRow, TableRow
+from filban.profile.plans.rows import MemoryRow, StatisticsRow, TableRow
 from filban.profile.plans.rules.common import Known, TableFacts
 from filban.sql import Tree, session_effects
 from filban.sql import parse as parse_sql
@@ -38,6 +38,9 @@ _LASTING = re.compile(
 )
 _TABLES = Query(__package__, "table_facts")
 _MEMORY = Query(__package__, "memory_settings")
+_STATISTICS = Query(__package__, "extended_statistics")
+# The kinds that correct the selectivity of several columns.
+_CORRELATION = {"mcv", "dependencies"}
 
 
 class OwnSession(Limits):
@@ -120,14 +123,24 @@ async def _rolled_back(opened: asyncpg.Connection, text: str) -> str:
 async def _known(opened: asyncpg.Connection, plan: Plan, sql: str) -> Known:
     major = opened.get_server_version().major
     wanted = sorted({(node.schema, node.relation) for node in plan.nodes if node.relation})
-    rows = await fetch(
-        opened, _TABLES.text(major), _TABLES.name, [s for s, _ in wanted], [n for _, n in wanted]
-    )
+    named = [s for s, _ in wanted], [n for _, n in wanted]
+    rows = await fetch(opened, _TABLES.text(major), _TABLES.name, *named)
     tables = [TableRow(**dict(row)) for row in rows]
+    rows = await fetch(opened, _STATISTICS.text(major), _STATISTICS.name, *named)
+    statistics = [StatisticsRow(**dict(row)) for row in rows]
     memory = MemoryRow(**dict((await fetch(opened, _MEMORY.text(major), _MEMORY.name))[0]))
     return Known(
-        tables={f"{t.schema}.{t.name}": TableFacts(t.analysed, t.rows, t.modified) for t in tables},
+        tables={f"{t.schema}.{t.name}": _facts(t, statistics) for t in tables},
         work_mem_kb=memory.work_mem_kb,
         hash_mem_multiplier=memory.hash_mem_multiplier,
         sql=sql,
     )
+
+
+def _facts(table: TableRow, statistics: list[StatisticsRow]) -> TableFacts:
+    mine = tuple(
+        (s.statistics, frozenset(s.columns))
+        for s in statistics
+        if (s.schema, s.name) == (table.schema, table.name) and _CORRELATION.intersection(s.kinds)
+    )
+    return TableFacts(table.analysed, table.rows, table.modified, mine)

@@ -18,11 +18,15 @@ MAIN_SHARE = 0.50
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """rows: live rows as the server counts them; modified: since the last ANALYZE."""
+    """rows: live rows as the server counts them; modified: since the last ANALYZE.
+
+    statistics: names of the extended statistics that tell how columns belong together, with those.
+    """
 
     analysed: bool
     rows: int
     modified: int
+    statistics: tuple[tuple[str, frozenset[str]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

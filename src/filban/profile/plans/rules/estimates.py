@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from filban.profile.plans.expressions import quote, terms
 from filban.profile.plans.model import Node, Plan
 from filban.profile.plans.rules.common import Known, quoted_table, subject
 
-CODES = ("plan.misestimate",)
+CODES = ("plan.misestimate", "plan.generic_plan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,18 @@ _NOT_ESTIMATED = ("Limit", "Hash", "Materialize", "Memoize", "Sort", "BitmapAnd"
                   "Gather", "Gather Merge", "ModifyTable", "Bitmap Index Scan")  # fmt: skip
 
 
+_CONDITIONS = ("Filter", "Index Cond", "Recheck Cond", "Hash Cond", "Merge Cond", "Join Filter")
+_PARAMETER = re.compile(r"\$\d+\b")
+
+
 def find(plan: Plan, known: Known) -> Iterator[Finding]:
     """Only origins: a node whose children were estimated right, or that has none."""
     wrong = {node.number for node in plan.nodes if _wrong(plan, node)}
     for node in plan.nodes:
         below_wrong = any(below.number in wrong for below in plan.below(node))
         if node.number in wrong and not below_wrong:
-            yield _finding(node, known)
+            generic = _parameters(plan, node)
+            yield _generic(node, generic) if generic else _finding(node, known)
 
 
 def _wrong(plan: Plan, node: Node) -> bool:
@@ -64,6 +70,45 @@ def _cut_short(plan: Plan, node: Node) -> bool:
     return False
 
 
+def _parameters(plan: Plan, node: Node) -> str:
+    """$1 … of a prepared statement in the node's conditions: its plan was made without values.
+
+    Before 17 an InitPlan's value is a $0 too, and before 9.1 what a SubPlan takes from its row.
+    """
+    inside = [node, *plan.above(node)]
+    if any(n.subplan.startswith("SubPlan") for n in inside):
+        return ""
+    made = {p for n in plan.nodes for p in _PARAMETER.findall(n.subplan)}
+    used = _PARAMETER.findall(" ".join(node.text_of(key) for key in _CONDITIONS))
+    return ", ".join(dict.fromkeys(p for p in used if p not in made))
+
+
+def _generic(node: Node, parameters: str) -> Finding:
+    return Finding(
+        code="plan.generic_plan",
+        severity=Severity.warning,
+        subject=subject(node),
+        title=f"A generic plan: {node.plan_rows:,.0f} rows were expected for any {parameters}, "
+        f"{node.rows:,.0f} came for this one",
+        why="After five executions of a prepared statement the server may keep one plan for all "
+        "values, made from averages; these values are not average.",
+        evidence=_rows(node),
+        fix=Fix(
+            sql="SET LOCAL plan_cache_mode = force_custom_plan;",
+            caution="Each execution is planned again, with its values. For one statement in a "
+            "service: write the rare or frequent value as a constant, or do not prepare it.",
+        ),
+    )
+
+
+def _rows(node: Node) -> dict[str, Quantity]:
+    return {
+        "rows_estimated": Quantity(node.plan_rows or 0, "rows"),
+        "rows_measured": Quantity(node.rows or 0, "rows"),
+        "loops": Quantity(node.loops or 0, "count"),
+    }
+
+
 def _finding(node: Node, known: Known) -> Finding:
     error = node.error or 1.0
     times = error if error >= 1 else 1 / error
@@ -75,11 +120,7 @@ def _finding(node: Node, known: Known) -> Finding:
         title=f"{node.rows:,.0f} rows came where {node.plan_rows:,.0f} were expected "
         f"({times:,.0f} times {'more' if error >= 1 else 'fewer'})",
         why=f"What stands above was chosen for the wrong number of rows. {cause}",
-        evidence={
-            "rows_estimated": Quantity(node.plan_rows or 0, "rows"),
-            "rows_measured": Quantity(node.rows or 0, "rows"),
-            "loops": Quantity(node.loops or 0, "count"),
-        },
+        evidence=_rows(node),
         fix=fix,
     )
 
@@ -99,7 +140,7 @@ def _cause(node: Node, known: Known) -> tuple[str, Fix]:
         return _hidden(node, hidden.functions[0])
     columns = list(dict.fromkeys(t.bare for t in parts if t.bare and t.equality and t.constant))
     if len(columns) > 1 and node.relation and (node.error or 1) > 1:
-        return _correlated(node, columns)
+        return _correlated(node, columns, known)
     if node.kind in ("Aggregate", "Group", "Unique"):
         return _groups(node)
     if node.relation and node.kind.endswith("Scan"):
@@ -137,14 +178,30 @@ def _hidden(node: Node, function: str) -> tuple[str, Fix]:
     )
 
 
-def _correlated(node: Node, columns: list[str]) -> tuple[str, Fix]:
+def _correlated(node: Node, columns: list[str], known: Known) -> tuple[str, Fix]:
     keys = ", ".join(quote(column) for column in columns)
     table = quoted_table(node)
+    facts = known.table(node)
+    for name, covered in facts.statistics if facts else ():
+        if covered.issuperset(columns):
+            return _already(node, name, keys)
     return (
         f"Conditions on {keys} are taken for independent and are not.",
         Fix(
             sql=f"CREATE STATISTICS {_name(node, columns)} (dependencies, mcv) ON {keys} FROM "
             f"{table};\nANALYZE {table};",
+            lock="SHARE UPDATE EXCLUSIVE",
+        ),
+    )
+
+
+def _already(node: Node, name: str, keys: str) -> tuple[str, Fix]:
+    """default_statistics_target is 100; 1000 keeps ten times the combinations (10,000 is most)."""
+    return (
+        f"{name} is there for {keys}, and these values are not among the combinations it keeps, or "
+        "it was not filled yet.",
+        Fix(
+            sql=f"ALTER STATISTICS {name} SET STATISTICS 1000;\nANALYZE {quoted_table(node)};",
             lock="SHARE UPDATE EXCLUSIVE",
         ),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,17 +34,19 @@ class Thresholds:
 
 
 LIMITS = Thresholds()
-_NOT_IN = re.compile(r"NOT \((?:SubPlan|ANY \()|NOT \(\(?ANY|<> ALL|\(NOT \(SubPlan")
+# Row overhead of a hashed subquery's entry (nodeSubplan.c keeps a MinimalTuple in a hash table).
+_ENTRY_BYTES = 64
+_RESERVE = 1.5  # as for spilled hashes
 
 
-def find(plan: Plan, known: Known) -> Iterator[Finding]:  # noqa: ARG001 - every rule's signature
+def find(plan: Plan, known: Known) -> Iterator[Finding]:
     for node in plan.nodes:
         if not node.executed:
             continue
         if node.kind == "Nested Loop":
             yield from _nested_loop(plan, node)
         if node.relationship == "SubPlan":
-            yield from _per_row(plan, node)
+            yield from _per_row(plan, node, known)
         yield from _late_or(plan, node)
         if node.kind == "CTE Scan":
             yield from _cte(plan, node)
@@ -93,7 +95,7 @@ def _nested_loop(plan: Plan, node: Node) -> Iterator[Finding]:
     )
 
 
-def _per_row(plan: Plan, node: Node) -> Iterator[Finding]:
+def _per_row(plan: Plan, node: Node, known: Known) -> Iterator[Finding]:
     ms = node.inclusive_ms
     if _loops(node) < LIMITS.loops or (ms is not None and plan.share(ms) < MINIMUM_SHARE):
         return
@@ -101,28 +103,38 @@ def _per_row(plan: Plan, node: Node) -> Iterator[Finding]:
     conditions = " ".join(above.text_of(key) for key in ("Filter", "Join Filter"))
     if f"hashed {node.subplan}" in conditions:
         return
-    not_in = bool(_NOT_IN.search(conditions)) and node.kind == "Materialize"
+    # the planner materialises what IN and NOT IN look through, and nothing else of a SubPlan
+    # (make_subplan, subselect.c)
+    not_hashed = node.kind == "Materialize"
     yield Finding(
         code="plan.subplan_per_row",
         severity=severity(plan, ms),
         subject=subject(node),
         title=f"A subquery was executed {node.loops:,.0f} times, once for each row",
-        why="The list of NOT IN did not fit into work_mem as a hash table, so that it is searched "
-        "from its beginning for every row."
-        if not_in
+        why="The list of IN or NOT IN was not expected to fit into work_mem as a hash table, so "
+        "that it is searched from its beginning for every row."
+        if not_hashed
         else "It depends on the row around it, and the planner could not turn it into a join.",
         evidence={
             "loops": Quantity(round(node.loops or 0), "count"),
             "share": Quantity(round(100 * plan.share(ms), 1), "percent"),
         },
         fix=Fix(
-            advice="Write NOT EXISTS (SELECT … WHERE inner = outer), which becomes an anti join "
-            "(and treats NULL as one expects), or raise work_mem for this statement."
-            if not_in
+            advice="Write EXISTS or NOT EXISTS (SELECT … WHERE inner = outer), which becomes a "
+            "join (and treats NULL as one expects), or hold the list in memory: "
+            f"SET LOCAL work_mem = '{_list_mb(node, known)}MB'."
+            if not_hashed
             else "Join the table, grouped by the column that it depends on, or give the subquery "
             "an index on that column."
         ),
     )
+
+
+def _list_mb(node: Node, known: Known) -> int:
+    """work_mem that takes the list as a hash table; the planner asks by its own estimate."""
+    rows = max(node.rows or 0.0, node.plan_rows or 0.0)
+    needed = rows * ((node.width or 0) + _ENTRY_BYTES) * _RESERVE
+    return max(1, math.ceil(needed / 1024**2 / (known.hash_mem_multiplier or 1.0)))
 
 
 def _late_or(plan: Plan, node: Node) -> Iterator[Finding]:

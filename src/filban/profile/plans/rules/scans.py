@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from filban.finding import Finding, Fix, Quantity
-from filban.profile.plans.expressions import Term, quote, terms
+from filban.profile.plans.expressions import terms
 from filban.profile.plans.model import Node, Plan
+from filban.profile.plans.rules.columns import candidate, key, obstacle, without_key
 from filban.profile.plans.rules.common import (
     Known,
     matters,
@@ -20,7 +21,7 @@ from filban.profile.plans.rules.shapes import walks_for_limit
 
 CODES = (
     "plan.seq_scan_filter", "plan.index_filter", "plan.lossy_bitmap", "plan.heap_fetches",
-    "plan.hidden_column",
+    "plan.hidden_column", "plan.collation",
 )  # fmt: skip
 
 
@@ -43,12 +44,14 @@ class Thresholds:
 LIMITS = Thresholds()
 
 
-def find(plan: Plan, known: Known) -> Iterator[Finding]:  # noqa: ARG001 - every rule's signature
+def find(plan: Plan, known: Known) -> Iterator[Finding]:
     for node in plan.nodes:
+        if not plan.analyzed and node.kind == "Seq Scan":
+            yield from _seq_scan(plan, node, known, *_foreseen(node, known))
         if not node.executed or not matters(plan, node):
             continue
         if node.kind == "Seq Scan":
-            yield from _seq_scan(plan, node)
+            yield from _seq_scan(plan, node, known, *_removed(node))
         elif node.kind in ("Index Scan", "Index Only Scan", "Bitmap Heap Scan"):
             yield from _index_scan(plan, node)
         if node.kind == "Bitmap Heap Scan":
@@ -64,82 +67,48 @@ def _removed(node: Node) -> tuple[float, float]:
     return removed, removed / read if read else 0.0
 
 
-def _seq_scan(plan: Plan, node: Node) -> Iterator[Finding]:
-    removed, ratio = _removed(node)
+def _foreseen(node: Node, known: Known) -> tuple[float, float]:
+    """The same by the planner's estimate and the server's count of the table's rows."""
+    facts = known.table(node)
+    if facts is None or "Filter" not in node.properties:
+        return 0.0, 0.0
+    removed = max(0.0, facts.rows - (node.plan_rows or 0.0))
+    return removed, removed / facts.rows if facts.rows else 0.0
+
+
+def _seq_scan(
+    plan: Plan, node: Node, known: Known, removed: float, ratio: float
+) -> Iterator[Finding]:
     if removed < LIMITS.removed_rows or ratio < LIMITS.removed_ratio:
         return
-    parts = terms(node.text_of("Filter"))
-    hidden = [t for t in parts if (not t.bare and t.functions) or (t.casts and _hides(t))]
-    usable = _key(parts)
-    if hidden and not usable:
-        yield _hidden_column(plan, node, hidden[0], removed)
+    evidence = _evidence(plan, node, removed)
+    found = obstacle(plan, node, known, removed, evidence)
+    if found is not None:
+        yield found
         return
+    usable = key(terms(node.text_of("Filter")))
+    kept = node.total_rows if plan.analyzed else node.plan_rows or 0.0
     yield Finding(
         code="plan.seq_scan_filter",
         severity=severity(plan, node.exclusive_ms),
         subject=subject(node),
-        title=f"{removed:,.0f} rows of {node.relation} are read to keep {node.total_rows:,.0f}",
+        title=f"{removed:,.0f} rows of {node.relation} {'are' if plan.analyzed else 'would be'} "
+        f"read to keep {kept:,.0f} others",
         why=f"The whole table is scanned and {100 * ratio:.1f} % thrown away by "
         f"{node.text_of('Filter')}.",
-        evidence=_evidence(plan, node, removed),
-        fix=_index(node, usable) if usable else Fix(
-            advice="No column is compared alone with a constant, so no plain index serves this "
-            "condition; rewrite it so that one is."
-        ),
-    )  # fmt: skip
+        evidence=evidence,
+        fix=candidate(node, usable) if usable else without_key(node),
+    )
 
 
 def _evidence(plan: Plan, node: Node, removed: float) -> dict[str, Quantity]:
     rows = {
         "rows_removed": Quantity(round(removed), "rows"),
-        "rows_kept": Quantity(round(node.total_rows), "rows"),
+        "rows_kept": Quantity(
+            round(node.total_rows if plan.analyzed else node.plan_rows or 0), "rows"
+        ),
     }
     return rows | times(plan, node)
-
-
-def _key(parts: tuple[Term, ...]) -> list[str]:
-    """Columns for an index: those compared for equality first, then one compared by a range."""
-    usable = [t for t in parts if t.indexable and not _hides(t)]
-    equal = [t.bare for t in usable if t.equality]
-    ranged = [t.bare for t in usable if not t.equality and t.bare not in equal]
-    return list(dict.fromkeys([*equal, *ranged[:1]]))
-
-
-def _hides(term: Term) -> bool:
-    """Whether a cast of the column keeps a plain index from being used.
-
-    text over varchar and name is only a relabelling: the index serves it as it is.
-    """
-    return any(kind not in ("text", "varchar", "bpchar", "oid") for kind in term.casts)
-
-
-def _index(node: Node, columns: list[str]) -> Fix:
-    keys = ", ".join(quote(column) for column in columns)
-    return Fix(
-        sql=f"CREATE INDEX CONCURRENTLY ON {quoted_table(node)} ({keys});",
-        lock="SHARE UPDATE EXCLUSIVE",
-        caution="A candidate, not proven: look first whether an index begins with these columns "
-        "already. Every write will have to keep it up.",
-    )
-
-
-def _hidden_column(plan: Plan, node: Node, term: Term, removed: float) -> Finding:
-    what = f"the function {term.functions[0]}()" if term.functions else f"a cast to {term.casts[0]}"
-    columns = ", ".join(term.columns)
-    return Finding(
-        code="plan.hidden_column",
-        severity=severity(plan, node.exclusive_ms),
-        subject=subject(node),
-        title=f"{what} around {columns} keeps an index on it from being used",
-        why=f"{removed:,.0f} rows are read and thrown away by {node.text_of('Filter')}. An index "
-        "on the column knows nothing of the expression's values.",
-        evidence=_evidence(plan, node, removed),
-        fix=Fix(
-            advice="Compare the column itself (a range instead of a function of it, a parameter of "
-            "the column's own type), or make an index on the whole expression, which has to be "
-            "immutable."
-        ),
-    )
 
 
 def _index_scan(plan: Plan, node: Node) -> Iterator[Finding]:
@@ -148,9 +117,8 @@ def _index_scan(plan: Plan, node: Node) -> Iterator[Finding]:
         return  # plan.limit_index says it
     if removed < LIMITS.removed_rows or ratio < LIMITS.removed_ratio:
         return
-    columns = _key(terms(node.text_of("Filter")))
-    condition = _key(terms(node.text_of("Index Cond") or node.text_of("Recheck Cond")))
-    wanted = list(dict.fromkeys([*condition, *columns]))
+    filtered = terms(node.text_of("Filter"))
+    wanted = key((*terms(node.text_of("Index Cond") or node.text_of("Recheck Cond")), *filtered))
     yield Finding(
         code="plan.index_filter",
         severity=severity(plan, node.exclusive_ms),
@@ -160,7 +128,7 @@ def _index_scan(plan: Plan, node: Node) -> Iterator[Finding]:
         why=f"{100 * ratio:.1f} % are fetched from the table only to be thrown away by "
         f"{node.text_of('Filter')}, which the index does not have.",
         evidence=_evidence(plan, node, removed),
-        fix=_index(node, wanted) if columns else Fix(
+        fix=candidate(node, wanted) if key(filtered) else Fix(
             advice="The filter compares no column alone with a constant: no wider index helps; a "
             "partial or expression index may."
         ),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from filban.finding import Finding, Fix, Quantity
-from filban.profile.plans.expressions import terms
+from filban.profile.plans.expressions import order_by, terms
 from filban.profile.plans.model import Node, Plan
 from filban.profile.plans.rules.common import (
     MAIN_SHARE,
@@ -40,19 +40,19 @@ _PART = re.compile(r"(?P<base>.+)_(?P<number>\d+)")
 _KEY = re.compile(r'(?P<column>(?:[\w."]|[^\x00-\x7f])+)(?P<down> DESC)?')
 
 
-def find(plan: Plan, known: Known) -> Iterator[Finding]:  # noqa: ARG001 - every rule's signature
+def find(plan: Plan, known: Known) -> Iterator[Finding]:
     for node in plan.nodes:
         if not node.executed:
             continue
         if node.kind == "Limit":
-            yield from _offset(plan, node)
+            yield from _offset(plan, node, known)
         if walks_for_limit(plan, node):
             yield _limit_index(plan, node)
         if node.kind in ("Append", "Merge Append"):
             yield from _partitions(plan, node)
 
 
-def _offset(plan: Plan, node: Node) -> Iterator[Finding]:
+def _offset(plan: Plan, node: Node, known: Known) -> Iterator[Finding]:
     below = next(plan.children(node), None)
     if below is None or below.rows is None or node.rows is None:
         return
@@ -69,15 +69,16 @@ def _offset(plan: Plan, node: Node) -> Iterator[Finding]:
             "rows_skipped": Quantity(round(skipped), "rows"),
             "rows_returned": Quantity(round(node.rows), "rows"),
         },
-        fix=Fix(advice=_keyset(plan, node)),
+        fix=Fix(advice=_keyset(plan, node, known)),
     )
 
 
-def _keyset(plan: Plan, node: Node) -> str:
-    """The rewrite, with the sort's own columns where the plan tells them."""
+def _keyset(plan: Plan, node: Node, known: Known) -> str:
+    """The rewrite, with the sort's own columns where the plan or the statement tells them."""
     keys = next((below.properties.get("Sort Key") for below in plan.below(node)
                  if below.kind in ("Sort", "Incremental Sort")), None)  # fmt: skip
-    found = [_KEY.fullmatch(str(key)) for key in keys] if isinstance(keys, list) else []
+    told = keys if isinstance(keys, list) else order_by(known.sql or plan.query)
+    found = [_KEY.fullmatch(str(key)) for key in told]
     words = [m for m in found if m]
     down = {bool(m["down"]) for m in words}
     if not words or len(words) != len(found) or len(down) != 1:
