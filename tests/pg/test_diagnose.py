@@ -211,6 +211,19 @@ async def test_the_index_that_is_missing_ends_it(busy: Database):
     assert after.verdict.bottleneck != "seq_scan"
 
 
+@pytest.mark.long
+async def test_who_makes_readers_queue(busy: Database):
+    """The migration is what to cancel first: readers go on, though the report still runs."""
+    async with planted.alter_queue(busy):
+        first, second, *_ = named(await diagnose(busy.dsn, seconds=SECONDS), "lock_relation")
+        assert "ALTER TABLE pages" in first.why
+        assert "pg_sleep" in second.why
+        assert first.fix is not None
+        await busy.execute(first.fix.sql)
+        after = await diagnose(busy.dsn, seconds=SECONDS)
+    assert after.verdict.bottleneck != "lock_relation"
+
+
 async def test_every_major(every_db: Database):
     """Counters of each version, and the queue for a lock in its words."""
     diagnosis = await diagnosed(every_db, planted.advisory)

@@ -294,6 +294,19 @@ def test_connections_by_what_opening_them_takes():
     assert bottleneck(always(database=opened, connect_seconds=0.0005)) is None
 
 
+def test_a_full_machine_hides_who_waits_for_it():
+    """Sessions that queue for a processor look idle: what they ran counts as well."""
+    rare = [[seen()]] * 10 + [[]] * 40
+    assert bottleneck(interval(rare, machine=MACHINE)) == "cpu"
+    assert bottleneck(interval(rare, machine=dataclasses.replace(MACHINE, executing=0.1))) is None
+    waits = [[seen(1, "IO:WALSync")]] * 10 + [[]] * 40
+    assert bottleneck(interval(waits, machine=MACHINE)) is None
+
+
+def test_names_keep_their_capitals():
+    assert judge(always(seen(1, "IO:WALSync")))[0].sentence.startswith("Writing WAL holds")
+
+
 def test_a_close_second_is_said():
     samples = [[seen()] if i % 2 else [seen(1, "IO:WALSync")] for i in range(41)]
     verdict, _, _ = judge(interval(samples))

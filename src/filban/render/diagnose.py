@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,12 +20,16 @@ _COLOURS = {"bottleneck": "yellow", "healthy": "green", "idle": "green", "unknow
 def print_diagnosis(console: Console, diagnosis: Diagnosis, *, facts: bool = False) -> None:
     """The verdict comes first: who reads one line has read the answer."""
     verdict = diagnosis.verdict
+    console.print(Text(terminal.clean(diagnosis.subject), style="bold"))
     console.print(Text(verdict.sentence, style=f"bold {_COLOURS[verdict.state]}"))
     console.print()
     if diagnosis.parts:
-        console.print(Padding(_bars(diagnosis), (0, 0, 1, 2), expand=False))
-    console.print(Text(f"  {_basis(diagnosis)}\n", style="dim"), soft_wrap=True)
-    terminal.print_report(console, diagnosis.report(), facts=facts, everything=True)
+        console.print(_bars(diagnosis))
+        console.print()
+    console.print(Text(_basis(diagnosis), style="dim"), soft_wrap=True)
+    console.print()
+    report = replace(diagnosis.report(), title="To do first" if diagnosis.findings else "To do")
+    terminal.print_report(console, report, facts=facts, everything=True)
 
 
 def _bars(diagnosis: Diagnosis) -> Table:

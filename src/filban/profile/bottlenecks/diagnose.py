@@ -35,11 +35,16 @@ class Diagnosis:
     parts: tuple[Held, ...]
     hidden: tuple[Hidden, ...]
 
+    @property
+    def subject(self) -> str:
+        """Which server was watched."""
+        version = self.server.version_text.split(" ")[0]
+        return f'{self.server.kind} "{self.server.database}", PostgreSQL {version}'
+
     def report(self) -> Report:
         """What terminal, JSON and HTML take; its facts have stable keys."""
         return Report(
-            title=f'{self.server.kind} "{self.server.database}", PostgreSQL '
-            f"{self.server.version_text.split(' ')[0]}: {self.interval.seconds:.0f} s",
+            title=f"{self.subject}: {self.verdict.sentence}",
             findings=self.findings,
             facts=_facts(self),
         )

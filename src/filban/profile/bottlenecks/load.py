@@ -109,6 +109,7 @@ class Load:
     """Average sessions of client backends and their parallel workers over an interval.
 
     events: (type, event) -> average sessions; ("CPU", "") is on or waiting for a CPU.
+    blockers: who is in front of lock queues; queuers: who waits in one and blocks others itself.
     behind_idle: of the lock classes, what waited behind a session that idles in its transaction.
     forgotten: sessions idle in transaction for longer than a round trip, on average.
     workers: autovacuum workers at work; replay: waits of a standby's replay for its readers.
@@ -119,6 +120,7 @@ class Load:
     events: Mapping[tuple[str, str], float]
     statements: tuple[StatementLoad, ...]
     blockers: tuple[Blocker, ...]
+    queuers: tuple[Blocker, ...]
     behind_idle: Mapping[Clock, float]
     forgotten: float
     workers: float
@@ -153,7 +155,7 @@ def summarise(samples: Sequence[Sequence[Seen]]) -> Load:
     events: Counter[tuple[str, str]] = Counter()
     behind_idle: Counter[Clock] = Counter()
     statements = _Statements()
-    queues = _Queues()
+    front, middle = _Queues(), _Queues()
     rest: Counter[str] = Counter()
     for sample in samples:
         by_pid = {seen.pid: seen for seen in sample}
@@ -170,7 +172,10 @@ def summarise(samples: Sequence[Sequence[Seen]]) -> Load:
             statements.add(seen, kind)
             if seen.blocked_by:
                 root = _root(seen, by_pid)
-                queues.add(root)
+                front.add(root)
+                for pid in seen.blocked_by:
+                    ahead = by_pid.get(pid)
+                    middle.add(ahead if ahead is not None and ahead.blocked_by else None)
                 if root is not None and _forgotten(root):
                     behind_idle[kind] += 1
     n = max(len(samples), 1)
@@ -179,7 +184,8 @@ def summarise(samples: Sequence[Sequence[Seen]]) -> Load:
         classes=_means(classes, n),
         events=_means(events, n),
         statements=statements.result(n),
-        blockers=queues.result(n),
+        blockers=front.result(n),
+        queuers=middle.result(n),
         behind_idle=_means(behind_idle, n),
         forgotten=rest["forgotten"] / n,
         workers=rest["autovacuum"] / n,

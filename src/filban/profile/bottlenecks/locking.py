@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from filban.finding import Finding, Fix, Quantity, Severity
 from filban.profile.bottlenecks.interval import Interval
 from filban.profile.bottlenecks.load import Blocker
+from filban.profile.bottlenecks.parts import NAMES
 from filban.profile.bottlenecks.words import (
+    MAIN_SHARE,
     Held,
     events,
     found,
@@ -44,27 +46,46 @@ _ADVICE = {
 
 
 def queue(interval: Interval, held: Held) -> Iterator[Finding]:
-    """bottleneck.lock_*: one finding, with the statement that waits most and the main blocker."""
+    """bottleneck.lock_*: the queue, with the statement that waits most and the main blocker."""
     name = held.part.name
     statement = interval.load.top(name)
     blockers = interval.load.blockers
     blocker = blockers[0] if blockers else None
-    evidence = {
-        **events(interval, "Lock"),
-        **_blocking(blocker),
-        **used_by(interval, statement),
-    }
+    if name == "lock_relation":
+        yield from _queuing(interval, held)
     yield found(
         held,
         name_of(statement),
-        f"{held.part.sessions:.1f} sessions wait for locks at a time",
+        f"{held.part.sessions:.1f} sessions at a time are {NAMES[name]}",
         _WHY[name]
         + (f" Most waits has: {one_line(statement.query)}" if statement else "")
-        + (f" In front: {one_line(blocker.query)}" if blocker else ""),
+        + (f" – in front of the queue: {one_line(blocker.query)}" if blocker else ""),
         Fix(advice=_ADVICE[name]) if name in _ADVICE else _fix_relation(blocker),
-        evidence,
+        {**events(interval, "Lock"), **_blocking(blocker), **used_by(interval, statement)},
         severity=_stands_still(held) if name == "lock_relation" else None,
     )
+
+
+def _queuing(interval: Interval, held: Held) -> Iterator[Finding]:
+    """Whoever waits for a table and is waited for by most others, as an ALTER TABLE is."""
+    for blocker in interval.load.queuers[:1]:
+        if blocker.waiting < MAIN_SHARE * held.part.sessions:
+            return
+        yield found(
+            held,
+            f"pid {blocker.pid}",
+            f"{blocker.waiting:.1f} sessions queue behind one that waits itself",
+            "It wants a lock that conflicts with theirs, and has to be first: "
+            f"{one_line(blocker.query)}",
+            Fix(
+                sql=f"SELECT pg_cancel_backend({blocker.pid});",
+                advice="Those behind it go on at once. Run it again with SET lock_timeout = '2s', "
+                "as often as it takes, so that nobody queues behind it for longer.",
+                caution="It has to be run again.",
+            ),
+            {**_blocking(blocker), **events(interval, "Lock")},
+            severity=_stands_still(held),
+        )
 
 
 def _blocking(blocker: Blocker | None) -> dict[str, Quantity]:

@@ -53,6 +53,7 @@ NAMES: Mapping[str, str] = {
     "replay_conflict": "conflicts of replay with readers",
     "other": "other waits",
 }
+ON_CPU = ("cpu", "planning", "jit", "temp", "vacuum", "seq_scan")
 LOCKS = ("lock_row", "lock_relation", "lock_advisory", "lock_extend", "lock_other")
 
 
@@ -130,7 +131,7 @@ def checkpoints_make_wal(interval: Interval) -> bool:
 
 def _executing(interval: Interval) -> dict[str, float]:
     """Time on CPU and in temporary files, statement by statement."""
-    found = dict.fromkeys(("cpu", "planning", "jit", "temp", "vacuum", "seq_scan"), 0.0)
+    found = dict.fromkeys(ON_CPU, 0.0)
     for statement in interval.load.statements:
         cpu = statement.sessions.get("cpu", 0.0)
         known = interval.statement(statement.query_id)

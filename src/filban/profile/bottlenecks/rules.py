@@ -11,7 +11,7 @@ from filban.finding import Finding
 from filban.profile.bottlenecks import executing, locking, waiting
 from filban.profile.bottlenecks.interval import Interval
 from filban.profile.bottlenecks.load import margin
-from filban.profile.bottlenecks.parts import LOCKS, NAMES, Part, parts
+from filban.profile.bottlenecks.parts import LOCKS, NAMES, ON_CPU, Part, parts
 from filban.profile.bottlenecks.words import LEAST_SHARE, Held
 
 # Half of the time nobody at all is at work or waits: what is left holds no workload back, and too
@@ -71,7 +71,7 @@ def judge(interval: Interval) -> tuple[Verdict, tuple[Finding, ...], list[Held]]
     """The verdict, the first things to do (at most three), and all parts with their shares."""
     divided = _held(parts(interval))
     # a queue for connections behind stuck sessions is what these cause: then it comes second
-    stuck = bool(divided) and divided[0].part.sessions >= LEAST_SESSIONS
+    stuck = bool(divided) and _matters(interval, divided[0].part)
     if waiting.full(interval) and not stuck:
         held = Held(Part("connections", float(interval.connections.used)), 1.0)
         first = tuple(_RULES["connections"](interval, held))
@@ -79,6 +79,15 @@ def judge(interval: Interval) -> tuple[Verdict, tuple[Finding, ...], list[Held]]
     if not stuck:
         return _no_bottleneck(interval, divided), (), divided
     return _leading(interval, divided), first_things(interval, divided), divided
+
+
+def _matters(interval: Interval, part: Part) -> bool:
+    """Whether the largest part holds half a session or more. A backend that has a statement and
+    no processor yet still looks idle: on a machine that is full, the kernel's account is truer."""
+    if part.sessions >= LEAST_SESSIONS:
+        return True
+    ran = interval.machine.executing if interval.machine else 0.0
+    return part.name in ON_CPU and ran >= LEAST_SESSIONS
 
 
 def _held(found: list[Part]) -> list[Held]:
@@ -110,14 +119,16 @@ def _leading(interval: Interval, divided: list[Held]) -> Verdict:
     runner_up = second.part.name if second is not None and close else None
     room = first.part.name == "cpu" and executing.saturated(interval) is False
     words = (
-        f"{NAMES[first.part.name].capitalize()} holds the workload back: {100 * first.share:.0f} % "
+        f"{_upper(NAMES[first.part.name])} holds the workload back: {100 * first.share:.0f} % "
         f"of session time, {first.part.sessions:.1f} sessions at a time."
         if not room
         else f"Sessions do nothing but {NAMES['cpu']} ({100 * first.share:.0f} % of their time), "
         "and the processors have room: only statements that do less become faster."
     )
+    if interval.connections.hidden:
+        words += " That is of what this role may see: other roles' sessions are hidden."
     if runner_up is not None:
-        words += f" {NAMES[runner_up].capitalize()} may be as much: watch for longer."
+        words += f" {_upper(NAMES[runner_up])} may be as much: watch for longer."
     return Verdict(
         "bottleneck",
         first.part.name,
@@ -127,6 +138,10 @@ def _leading(interval: Interval, divided: list[Held]) -> Verdict:
         first.part.sessions,
         runner_up,
     )
+
+
+def _upper(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _full(interval: Interval) -> Verdict:
