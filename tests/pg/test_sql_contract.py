@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import filban
 from filban.pg.loader import NEWEST_MAJOR, OLDEST_MAJOR, Query, place_schemas, queries
 
 # Their rows are put together by hand in session.py, or they belong to a program's own database.
-WITHOUT_ROWS = ("filban.pg", "filban.flows")
+WITHOUT_ROWS = re.compile(r"filban\.(pg$|flows\b)")
 
 
 def packages() -> list[str]:
@@ -26,7 +27,7 @@ def packages() -> list[str]:
     root = Path(filban.__file__).parent
     folders = {file.parent.parent for file in root.rglob("sql/*.sql")}
     names = [".".join(("filban", *folder.relative_to(root).parts)) for folder in folders]
-    return sorted(name for name in names if not name.startswith(WITHOUT_ROWS))
+    return sorted(name for name in names if not WITHOUT_ROWS.match(name))
 
 
 def all_queries() -> list[Query]:

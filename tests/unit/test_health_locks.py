@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filban.finding import Severity
-from filban.health.activity.locks import LockThresholds, blocked, drawn, forest
-from filban.health.activity.rows import LockWait, PreparedTransaction
+from filban.health.activity.locks import LockThresholds, blocked
+from filban.health.activity.rows import PreparedTransaction
+from filban.pg.locks import LockWait, drawn, forest
 
 
 def session(pid: int, *blocked_by: int, waited: float = 10.0, gids: tuple[str, ...] = ()):

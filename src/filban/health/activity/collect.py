@@ -8,12 +8,12 @@ from filban.health.activity.locks import LockThresholds, blocked
 from filban.health.activity.rows import (
     ConnectionUse,
     HorizonHolder,
-    LockWait,
     PreparedTransaction,
     Transaction,
 )
 from filban.pg import Query, Session
 from filban.pg.check import Hidden, Outcome
+from filban.pg.locks import lock_waits
 
 _PACKAGE = __package__ or ""
 OTHERS = Hidden("what other roles' sessions do (state, duration, query)")
@@ -56,7 +56,7 @@ async def prepared(session: Session, limits: rules.PreparedThresholds) -> Outcom
 
 async def locks(session: Session, limits: LockThresholds) -> Outcome:
     """lock.blocked."""
-    waits = await session.rows(Query(_PACKAGE, "lock_waits"), LockWait)
+    waits = await lock_waits(session)
     owners = await _prepared(session) if any(w.prepared_gids for w in waits) else []
     return Outcome(tuple(blocked(waits, owners, limits)))
 

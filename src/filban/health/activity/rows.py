@@ -74,30 +74,9 @@ class PreparedTransaction:
     rollback_sql: str
 
 
-@dataclass(frozen=True, slots=True)
-class LockWait:
-    """A session in a lock queue: a waiter, or one that only blocks (then the waiting is None)."""
-
-    pid: int
-    blocked_by: tuple[int, ...]
-    prepared_gids: tuple[str, ...]
-    waited_seconds: float | None
-    lock_mode: str | None
-    lock_on: str | None
-    backend_type: str | None
-    database: str | None
-    role: str | None
-    application: str | None
-    state: str | None
-    transaction_seconds: float | None
-    query: str | None
-    end_sql: str
-
-
 QUERIES: Mapping[str, type] = {
     "connections": ConnectionUse,
     "transactions": Transaction,
     "horizon": HorizonHolder,
     "prepared": PreparedTransaction,
-    "lock_waits": LockWait,
 }

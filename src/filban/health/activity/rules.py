@@ -11,6 +11,7 @@ from filban.health.activity.rows import (
     PreparedTransaction,
     Transaction,
 )
+from filban.pg.locks import who
 from filban.units import duration
 
 # Programs that are meant to hold a snapshot for long; pganalyze leaves them out as well.
@@ -207,14 +208,6 @@ def rollback_prepared(p: PreparedTransaction) -> Fix:
 
 def _who(tx: Transaction) -> str:
     return who(tx.application, tx.role, tx.database, tx.client)
-
-
-def who(
-    application: str | None, role: str | None, database: str | None, client: str | None = None
-) -> str:
-    """`khabar (news_app on news from 10.0.0.7)`, as far as it is known."""
-    place = f"{role or '?'} on {database or '?'}" + (f" from {client}" if client else "")
-    return f"{application} ({place})" if application else place
 
 
 def _one_line(query: str) -> str:
