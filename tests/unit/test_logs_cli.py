@@ -30,7 +30,7 @@ def test_json_is_one_document_with_stable_keys(log, capsys):
     report = json.loads(capsys.readouterr().out)
     assert list(report) == [
         "files", "first", "last", "events", "unread", "levels", "per", "calls", "total_ms",
-        "unattributed_calls", "unattributed_ms", "hours", "statements", "plans", "errors",
+        "unattributed_calls", "unattributed_ms", "hours", "statements", "routes", "plans", "errors",
         "cancelled", "locks", "temp_files", "temp_file_count", "temp_file_bytes", "checkpoints",
         "autovacuum", "sessions", "server_events", "notes",
     ]  # fmt: skip

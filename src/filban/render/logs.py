@@ -27,6 +27,7 @@ def print_logs(console: Console, report: LogReport, *, top: int = 20) -> None:
     """Every section that has something in it, `top` statements."""
     _head(console, report)
     _statements(console, report, top)
+    _routes(console, report)
     _errors(console, report)
     _locks(console, report)
     _temp_files(console, report)
@@ -116,6 +117,19 @@ def _statement(s: Statement, total: float, numbers: Sequence[str]) -> tuple[str,
         "max": milliseconds(s.max_ms),
     }  # fmt: skip
     return (*(said[name] for name in numbers), s.fingerprint, one_line(s.query))
+
+
+def _routes(console: Console, report: LogReport) -> None:
+    _table(
+        console, "Routes (sqlcommenter)", ("total", "calls", "statements", "<service", "<route"),
+        (
+            (
+                milliseconds(r.total_ms), f"{r.calls:,}", f"{r.statements:,}", r.service or "",
+                r.route,
+            )
+            for r in report.routes[:ROWS]
+        ),
+    )  # fmt: skip
 
 
 def _errors(console: Console, report: LogReport) -> None:

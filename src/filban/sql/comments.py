@@ -29,6 +29,7 @@ _ESCAPED = re.compile(r"\\(.)|''", re.DOTALL)
 # specification's, Rails' query tags, Django's and Sequelize's.
 _ROUTE = ("route", "endpoint", "controller", "action", "job", "task")
 _SERVICE = ("application", "app", "service", "service_name", "framework")
+NAMES = (*_ROUTE, *_SERVICE)  # of the labels that `route` and `service` look at
 
 
 def labels(sql: str) -> dict[str, str]:

@@ -90,6 +90,7 @@ class Analysis:
             unattributed_ms=round(self.statements.unattributed_ms, 3),
             hours=tuple(self.statements.per_hour()),
             statements=tuple(self.statements.rows()),
+            routes=tuple(self.statements.routes.rows()),
             plans=tuple(self.statements.plans.rows()),
             errors=tuple(rare.failures.rows()),
             cancelled=tuple(rare.failures.cancelled()),

@@ -13,6 +13,7 @@ from filban.profile.logs.keys import Registry, keys
 from filban.profile.logs.lines import plan_parts
 from filban.profile.logs.pairing import Pairing
 from filban.profile.logs.plans import Plans
+from filban.profile.logs.routes import Routes
 from filban.profile.logs.rows import Example, Hour, Statement
 
 MOST = 5000  # statements that are kept apart, as many as pg_stat_statements.max by default
@@ -89,6 +90,7 @@ class Statements:
     def __init__(self) -> None:
         self.registry = Registry()
         self.plans = Plans()
+        self.routes = Routes()
         self.unattributed_ms = 0.0  # durations without a text that no text was found for
         self.unattributed = 0
         self.per = "hour"
@@ -138,6 +140,7 @@ class Statements:
             return
         lines = lines.with_columns(self.registry.numbers(lines))
         self._sum(lines)
+        self.routes.take(lines)
         self._examples(lines.filter(pl.col("calls") > 0))
         if len(self.registry.identities) > MOST * (1 + FORGET):
             self._forget()
@@ -214,6 +217,7 @@ class Statements:
         numbers = set(candidates[:too_many])
         self.registry.forget(numbers)
         self.plans.forget(numbers)
+        self.routes.forget(numbers)
         for number in numbers:
             self._kept.pop(number, None)
         for sums in (self._classes, self._hours, self._who):
@@ -274,6 +278,7 @@ class Statements:
             users=tuple(row["user"] or ()),
             databases=tuple(row["db"] or ()),
             applications=tuple(row["app"] or ()),
+            routes=self.routes.of(row["number"]),
             hours=tuple(hours),
             examples=tuple(example for _, _, example in slowest),
         )
