@@ -136,7 +136,7 @@ def _statement(
         fingerprint=text.fingerprint if text else "",
         database=database,
         query=text.query if text else "",
-        users=tuple(names.get(("role", u), f"(dropped, {u})") for u in one.user_ids),
+        users=tuple(sorted(names.get(("role", u), f"(dropped, {u})") for u in one.user_ids)),
         labels=text.labels if text else {},
     )
     seen = samples.seen.get((database, name[1]))

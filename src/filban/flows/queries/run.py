@@ -17,7 +17,7 @@ from filban.flows.queries.counted import (
 )
 from filban.flows.queries.logged import from_log, plans, with_log
 from filban.flows.queries.result import Queries
-from filban.flows.queries.window import Window
+from filban.flows.queries.window import ALL, Window
 from filban.pg import Session, Target, session
 from filban.profile.statements import collect, rules
 from filban.profile.statements.history import History, Point, opened
@@ -41,11 +41,15 @@ async def run_queries(
 ) -> Queries:
     """Take a snapshot, keep it in the file `history`, and show what happened in the window.
 
-    only: one statement, by query id or fingerprint; database: only its statements. Nothing on the
+    only: one statement, by query id or fingerprint, in all of the history unless a window is given;
+    database: only its statements. Nothing on the
     server is changed or reset. Raises ConnectError, ConnectionLost, NotSupported (an extension left
     behind by an upgrade), UsageError (no such statement, an unusable history), DiskFull.
     """
-    window, limits = window or Window(), limits or rules.Limits()
+    limits = limits or rules.Limits()
+    window = window or Window()
+    if only is not None and window == Window():
+        window = Window(last=ALL)
     async with session(target) as server:
         with opened(history) as kept:
             if server.server.installed(collect.EXTENSION) is None:

@@ -11,6 +11,10 @@ from filban.profile.statements.history import Span
 DAY = timedelta(days=1)
 
 
+# More snapshots than any history keeps.
+ALL = 10**9
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """What to show; all None: since the last snapshot. last: so many snapshots; seconds: between
