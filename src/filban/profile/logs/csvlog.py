@@ -50,9 +50,10 @@ HEAD = re.compile(
     re.MULTILINE,
 )
 _TORN_LINES = 20  # of a torn record, before it is given up with the whole one in front of it
-_TAIL = 256 * 1024  # where the last record's start is looked for first
+_TAILS = (16 * 1024, 256 * 1024)  # where the last record's start is looked for first
 
-_SCHEMA = dict.fromkeys(COLUMNS, pl.String)
+_SCHEMA: dict[str, pl.DataType] = {name: pl.String() for name in COLUMNS}
+_TYPED = _SCHEMA | {"pid": pl.Int64(), "query_id": pl.Int64()}
 _READ = [COLUMNS.index(name) for name in (
     "log_time", "user", "db", "pid", "connection_from", "level", "sqlstate", "message", "detail",
     "context", "statement", "app", "query_id",
@@ -69,7 +70,7 @@ class CsvLog:
 
     def cut(self, data: bytes, before: bytes = b"") -> int:
         """Up to the last record's beginning that no quoted field contains, `before` counted in."""
-        for start in dict.fromkeys((max(0, len(data) - _TAIL), 0)):
+        for start in dict.fromkeys((*(max(0, len(data) - tail) for tail in _TAILS), 0)):
             heads = [m.start() for m in HEAD.finditer(data, start) if m.start() > 0]
             if heads:
                 end = _outside_quotes(data, heads, before)
@@ -98,7 +99,7 @@ def _outside_quotes(data: bytes, heads: list[int], before: bytes) -> int:
 
 def _fast(data: bytes) -> pl.DataFrame | None:
     try:
-        raw = pl.read_csv(data, has_header=False, columns=_READ, schema=_SCHEMA)
+        raw = pl.read_csv(data, has_header=False, columns=_READ, schema=_TYPED)
     except pl.exceptions.PolarsError:
         return None
     events = _events(raw)
