@@ -297,3 +297,10 @@ async def test_the_next_page_is_written_out(world: Database) -> None:
     (finding,) = judge(plan, Known(sql=sql))
     assert finding.fix is not None
     assert "WHERE (id) < (last id) ORDER BY id DESC LIMIT 10" in finding.fix.advice
+
+
+async def test_rows_of_a_cte_are_not_skipped_by_the_limit_above_it(world: Database) -> None:
+    sql = "WITH a AS MATERIALIZED (SELECT * FROM orders) SELECT * FROM a WHERE id < 100 LIMIT 5"
+    plan = await plan_of(world, sql)
+    assert [n.subplan for n in plan.children(plan.root)] == ["CTE a", ""]
+    assert "plan.large_offset" not in [f.code for f in judge(plan)]

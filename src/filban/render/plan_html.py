@@ -8,13 +8,13 @@ from pathlib import Path
 
 from filban import __version__
 from filban.finding import Finding
-from filban.profile.plans import Plan
+from filban.profile.plans import Plan, misjudged
 from filban.render.html import environment, write_page
 from filban.render.plan_words import (
-    DETAILS,
+    details,
     headline,
     milliseconds,
-    misjudged,
+    nothing_found,
     rows_text,
 )
 from filban.units import number
@@ -29,11 +29,12 @@ def page(plan: Plan, findings: Sequence[Finding]) -> str:
             plan=plan,
             findings=findings,
             headline=headline(plan),
-            details=DETAILS,
+            details=details,
             ms=milliseconds,
             number=number,
             rows_text=rows_text,
             misjudged=misjudged,
+            nothing=nothing_found(plan),
             version=__version__,
             written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )

@@ -9,14 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from filban.finding import Finding, Report
-from filban.profile.plans import Comparison, Node, Plan
+from filban.profile.plans import Comparison, Node, Plan, misjudged
 from filban.render import terminal
 from filban.render.plan_words import (
-    DETAILS,
     branches,
+    details,
     headline,
     milliseconds,
-    misjudged,
+    nothing_found,
     rows_text,
 )
 from filban.units import number
@@ -30,7 +30,10 @@ def print_plan(console: Console, plan: Plan, findings: Sequence[Finding]) -> Non
     console.print()
     console.print(_table(plan))
     console.print()
-    terminal.print_report(console, Report("Findings", tuple(findings)), everything=True)
+    if findings:
+        terminal.print_report(console, Report("Findings", tuple(findings)), everything=True)
+    else:
+        console.print(Text(nothing_found(plan)))
 
 
 def _table(plan: Plan) -> Table:
@@ -43,15 +46,19 @@ def _table(plan: Plan) -> Table:
             table.add_column(header, justify="left" if not header else "right", no_wrap=True)
     if buffers:
         table.add_column("blocks", justify="right", no_wrap=True)
+    read = any(_io(node) for node in plan.nodes)
+    if read:
         table.add_column("I/O ms", justify="right", no_wrap=True)
     table.add_column("node", overflow="fold", ratio=1)
     for node, lead, below in branches(plan):
         cells = [Text(str(node.number + 1))]
         if timed:
             cells += [Text(milliseconds(node.exclusive_ms)), _bar(plan, node)]
-        cells.append(Text(rows_text(node), style="bold yellow" if misjudged(node) else ""))
+        cells.append(Text(rows_text(node), style="bold yellow" if misjudged(plan, node) else ""))
         if buffers:
-            cells += [Text(_blocks(node)), Text(_io(node))]
+            cells.append(Text(_blocks(node)))
+        if read:
+            cells.append(Text(_io(node)))
         table.add_row(*cells, _words(node, lead, below))
     return table
 
@@ -82,10 +89,8 @@ def _words(node: Node, lead: str, below: str) -> Text:
         text.append("  never executed", style="dim")
     elif node.loops is not None and node.loops > 1:
         text.append(f"  ×{number(node.loops)}", style="cyan")
-    for key in DETAILS:
-        value = node.text_of(key)
-        if value and value != "0":
-            text.append(f"\n{below}  {key}: {terminal.clean(value)}", style="dim")
+    for key, value in details(node):
+        text.append(f"\n{below}  {key}: {terminal.clean(value)}", style="dim")
     return text
 
 

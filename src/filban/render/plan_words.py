@@ -18,7 +18,6 @@ DETAILS = (
     "Hash Batches", "HashAgg Batches", "Heap Fetches", "Lossy Heap Blocks", "Workers Launched",
     "Subplans Removed",
 )  # fmt: skip
-MISJUDGED = 10.0  # times too many or too few: as rules.estimates has it
 
 
 def milliseconds(value: float | None) -> str:
@@ -40,9 +39,26 @@ def headline(plan: Plan) -> str:
         words.append(f"JIT {milliseconds(plan.jit.total_ms)} ms")
     if root.buffers is not None:
         words.append(f"{number(root.buffers.touched)} blocks")
+    if plan.settings.get("plan_cache_mode") == "force_generic_plan":
+        words.append("generic plan, for any values of its parameters")
     if not plan.analyzed:
         words.append("estimates only, nothing was executed")
     return " · ".join(words)
+
+
+def details(node: Node) -> Iterator[tuple[str, str]]:
+    """What is worth a line below a node: no zero counts, no single batch."""
+    for key in DETAILS:
+        value = node.text_of(key)
+        if value not in ("", "0") and not (key.endswith("Batches") and value == "1"):
+            yield key, value
+
+
+def nothing_found(plan: Plan) -> str:
+    """What is said in place of findings."""
+    if plan.analyzed:
+        return "Nothing found."
+    return "Nothing found in the estimates; most findings need what was measured (--analyze)."
 
 
 def rows_text(node: Node) -> str:
@@ -52,11 +68,6 @@ def rows_text(node: Node) -> str:
         return planned
     measured = number(node.rows if node.rows < 10 else round(node.rows))
     return f"{planned} → {measured}" if planned else measured
-
-
-def misjudged(node: Node) -> bool:
-    error = node.error
-    return error is not None and not 1 / MISJUDGED < error < MISJUDGED
 
 
 def branches(plan: Plan) -> Iterator[tuple[Node, str, str]]:

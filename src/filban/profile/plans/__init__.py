@@ -9,7 +9,7 @@ compare(before, after)          two plans lined up
 from filban.profile.plans.compare import Comparison, Pair, compare
 from filban.profile.plans.model import Buffers, Jit, Node, Plan, Trigger
 from filban.profile.plans.parse import decode, parse, parse_all
-from filban.profile.plans.rules import CODES, NOTHING_KNOWN, Known, judge
+from filban.profile.plans.rules import CODES, NOTHING_KNOWN, Known, judge, misjudged
 from filban.profile.plans.run import explain, require_explainable
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "decode",
     "explain",
     "judge",
+    "misjudged",
     "parse",
     "parse_all",
     "require_explainable",

@@ -168,6 +168,10 @@ class Plan:
     def children(self, node: Node) -> Iterator[Node]:
         return (self.nodes[number] for number in node.children)
 
+    def inputs(self, node: Node) -> Iterator[Node]:
+        """The children whose rows it works on: not CTEs, InitPlans and SubPlans."""
+        return (child for child in self.children(node) if not child.subplan)
+
     def above(self, node: Node) -> Iterator[Node]:
         """The nodes above, the nearest first."""
         while node.parent is not None:

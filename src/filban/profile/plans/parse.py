@@ -41,7 +41,7 @@ def parse_all(source: str | bytes) -> tuple[Plan, ...]:
     if not found:
         raise UsageError(
             "there is no plan in this text",
-            hint="give what EXPLAIN prints, in any of its formats, or SQL with a DSN (--sql)",
+            hint="give what EXPLAIN prints, in any of its formats, or a DSN and a statement",
         )
     return tuple(build(document, source=source) for source, document in found)
 

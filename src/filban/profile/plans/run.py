@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import secrets
+from dataclasses import replace
 
 import asyncpg
 
-from filban.errors import UsageError
+from filban.errors import RightsMissing, StatementFailed, UsageError
 from filban.pg import Limits, Query, Target, connection
 from filban.pg import parse as parse_dsn
 from filban.pg.connect import statement_errors
@@ -63,17 +65,20 @@ def require_explainable(sql: str, *, analyze: bool) -> None:
         if kind == "ExplainStmt":
             hint = "leave EXPLAIN out; --analyze executes the statement"
         raise UsageError(f"{name} is a statement without a plan, and is not executed", hint=hint)
-    if any(tree.find("ParamRef")):
+    if analyze and any(tree.find("ParamRef")):
         raise UsageError(
-            "the statement has parameters ($1 …) without values",
-            hint="put typical values in their places: the plan may depend on them",
+            "the statement has parameters ($1 …) without values, and cannot be executed",
+            hint="put typical values in their places; without --analyze its generic plan is shown, "
+            "which the server keeps for all values",
         )
     if analyze:
         _require_undone(sql)
 
 
 def _one_statement(tree: Tree) -> None:
-    if len(tree.statements) != 1:
+    if not tree.statements:
+        raise UsageError("the statement is empty", hint="give one, such as 'SELECT 1'")
+    if len(tree.statements) > 1:
         raise UsageError(
             f"{len(tree.statements)} statements were given; one can be explained",
             hint="take them one by one; to see them all, log them with auto_explain",
@@ -99,25 +104,57 @@ async def explain(
     """The plan of one statement, and what the server knows about the tables in it.
 
     analyze: execute it, in a transaction that is rolled back. timeout: seconds, 0 for none.
+    A statement with parameters ($1 …) gets its generic plan, made for all values.
     Raises UsageError (no plan, cannot be undone), StatementFailed, RightsMissing, ConnectError.
     """
     require_explainable(sql, analyze=analyze)
     resolved = target if isinstance(target, Target) else parse_dsn(target)
     limits = OwnSession(statement_timeout_ms=round(timeout * 1000), read_only=False)
     async with connection(resolved, limits) as opened:
-        plan = parse(await _rolled_back(opened, (_ANALYZE if analyze else _PLAIN) + sql))
+        plan = replace(parse(await _rolled_back(opened, sql, analyze, timeout)), query=sql)
         return plan, await _known(opened, plan, sql)
 
 
-async def _rolled_back(opened: asyncpg.Connection, text: str) -> str:
+async def _rolled_back(opened: asyncpg.Connection, sql: str, analyze: bool, timeout: float) -> str:
     transaction = opened.transaction()
     await transaction.start()
     try:
         with statement_errors("explaining the statement"):
-            return str(await opened.fetchval(text))
+            if any(parse_sql(sql).find("ParamRef")):
+                return await _generic(opened, sql)
+            return str(await opened.fetchval((_ANALYZE if analyze else _PLAIN) + sql))
+    except StatementFailed as error:
+        if error.sqlstate != "57014":  # query_canceled
+            raise
+        raise StatementFailed(
+            f"the statement was cancelled after {timeout:g} s",
+            sqlstate=error.sqlstate,
+            hint="give it longer with --timeout; without --analyze it is not executed",
+        ) from error
+    except RightsMissing as error:
+        raise RightsMissing(
+            error.message, hint="EXPLAIN asks for the same rights as the statement itself"
+        ) from error
     finally:
         if not opened.is_closed():
             await transaction.rollback()
+
+
+async def _generic(opened: asyncpg.Connection, sql: str) -> str:
+    """The generic plan. GENERIC_PLAN came with 16; a forced one of a prepared statement is the same
+    on every version, and never looks at the values."""
+    name = f"filban_{secrets.token_hex(4)}"
+    await opened.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    await opened.execute(f"PREPARE {name} AS {sql}")
+    count = await opened.fetchval(
+        "SELECT cardinality(parameter_types) FROM pg_catalog.pg_prepared_statements "
+        "WHERE name = $1",
+        name,
+    )
+    nulls = ", ".join(["NULL"] * count)
+    text = str(await opened.fetchval(f"{_PLAIN} EXECUTE {name}({nulls})"))
+    await opened.execute(f"DEALLOCATE {name}")  # a rollback does not, and a pooler keeps it
+    return text
 
 
 async def _known(opened: asyncpg.Connection, plan: Plan, sql: str) -> Known:

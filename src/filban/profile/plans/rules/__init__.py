@@ -17,6 +17,7 @@ from filban.profile.plans.rules import (
     spills,
 )
 from filban.profile.plans.rules.common import NOTHING_KNOWN, Known
+from filban.profile.plans.rules.estimates import misjudged
 
 _RULES = (estimates, scans, spills, joins, shapes, overhead)
 CODES: tuple[str, ...] = tuple(code for rule in _RULES for code in rule.CODES)
@@ -27,4 +28,4 @@ def judge(plan: Plan, known: Known = NOTHING_KNOWN) -> tuple[Finding, ...]:
     return in_order(finding for rule in _RULES for finding in rule.find(plan, known))
 
 
-__all__ = ["CODES", "NOTHING_KNOWN", "Known", "judge"]
+__all__ = ["CODES", "NOTHING_KNOWN", "Known", "judge", "misjudged"]

@@ -46,15 +46,22 @@ def find(plan: Plan, known: Known) -> Iterator[Finding]:
             yield _generic(node, generic) if generic else _finding(node, known)
 
 
-def _wrong(plan: Plan, node: Node) -> bool:
+def misjudged(plan: Plan, node: Node) -> bool:
+    """Whether the rows differ by so much, few or many; not where a LIMIT above cut them short."""
     error = node.error
-    if error is None or node.kind in _NOT_ESTIMATED or _cut_short(plan, node):
+    return (
+        error is not None
+        and not 1 / LIMITS.error < error < LIMITS.error
+        and not _cut_short(plan, node)
+    )
+
+
+def _wrong(plan: Plan, node: Node) -> bool:
+    if node.kind in _NOT_ESTIMATED or not misjudged(plan, node):
         return False
     # over all loops (loops count the processes too): an error in each of many loops adds up
     measured, planned = node.total_rows, (node.plan_rows or 0.0) * (node.loops or 0.0)
-    if max(measured, planned) < LIMITS.rows:
-        return False
-    return error >= LIMITS.error or error <= 1 / LIMITS.error
+    return max(measured, planned) >= LIMITS.rows
 
 
 def _cut_short(plan: Plan, node: Node) -> bool:

@@ -47,7 +47,7 @@ LIMITS = Thresholds()
 def find(plan: Plan, known: Known) -> Iterator[Finding]:
     for node in plan.nodes:
         if not plan.analyzed and node.kind == "Seq Scan":
-            yield from _seq_scan(plan, node, known, *_foreseen(node, known))
+            yield from _seq_scan(plan, node, known, *_foreseen(plan, node, known))
         if not node.executed or not matters(plan, node):
             continue
         if node.kind == "Seq Scan":
@@ -67,10 +67,11 @@ def _removed(node: Node) -> tuple[float, float]:
     return removed, removed / read if read else 0.0
 
 
-def _foreseen(node: Node, known: Known) -> tuple[float, float]:
+def _foreseen(plan: Plan, node: Node, known: Known) -> tuple[float, float]:
     """The same by the planner's estimate and the server's count of the table's rows."""
     facts = known.table(node)
-    if facts is None or "Filter" not in node.properties:
+    limited = any(above.kind == "Limit" for above in plan.above(node))  # may stop early
+    if facts is None or limited or "Filter" not in node.properties:
         return 0.0, 0.0
     removed = max(0.0, facts.rows - (node.plan_rows or 0.0))
     return removed, removed / facts.rows if facts.rows else 0.0

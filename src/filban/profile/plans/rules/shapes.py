@@ -53,7 +53,7 @@ def find(plan: Plan, known: Known) -> Iterator[Finding]:
 
 
 def _offset(plan: Plan, node: Node, known: Known) -> Iterator[Finding]:
-    below = next(plan.children(node), None)
+    below = next(plan.inputs(node), None)
     if below is None or below.rows is None or node.rows is None:
         return
     skipped = below.rows - node.rows
@@ -138,8 +138,8 @@ def _limit_index(plan: Plan, node: Node) -> Finding:
 
 
 def _partitions(plan: Plan, node: Node) -> Iterator[Finding]:
-    parts = [child for child in plan.children(node) if _scan_of_part(plan, child)]
-    if len(parts) < LIMITS.partitions or len(parts) != len(node.children):
+    parts = [child for child in plan.inputs(node) if _scan_of_part(plan, child)]
+    if len(parts) < LIMITS.partitions or len(parts) != len(list(plan.inputs(node))):
         return
     filtered = [p for p in parts if p.executed and _conditions(p)]
     empty = [p for p in filtered if p.total_rows == 0]

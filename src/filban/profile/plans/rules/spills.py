@@ -50,7 +50,7 @@ def _sort(plan: Plan, node: Node) -> Iterator[Finding]:
     disk = node.number_of("Sort Space Used")
     if node.text_of("Sort Space Type") != "Disk" or disk < LIMITS.minimum_kb:
         return
-    below = next(plan.children(node), node)
+    below = next(plan.inputs(node), node)
     row = (node.width or 0) + LIMITS.row_overhead_bytes
     in_memory = (below.rows or 0.0) * row / 1024
     needed = max(in_memory, disk) * LIMITS.reserve
