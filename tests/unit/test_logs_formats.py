@@ -260,6 +260,15 @@ def test_jsonlog_is_as_csvlog():
     assert batch.events.drop("host", "sqlstate").equals(of_csv)
 
 
+def test_jsonlog_with_numbers_as_texts():
+    line = {
+        "timestamp": AT, "pid": "17", "error_severity": "LOG", "message": "x", "query_id": "-5",
+    }  # fmt: skip
+    _, batch = read(json.dumps(line) + "\n")
+    assert batch.events.select("pid", "query_id").row(0) == (17, -5)
+    assert batch.unread.count == 0
+
+
 @pytest.mark.parametrize("where", range(1, len(JSON) - 2, 11))
 def test_a_torn_json_line_takes_nobody_with_it(where):
     _, batch = read(JSON * 2 + JSON[:where] + "\n" + JSON * 2)

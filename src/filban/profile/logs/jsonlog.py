@@ -37,20 +37,25 @@ class JsonLog:
     format = "jsonlog"
     _keys: ClassVar[dict[str, str]] = JSONLOG
     _schema: ClassVar[dict[str, pl.DataType]] = _fields(JSONLOG)
+    # As the server writes them; other programs that pass lines on may write texts.
+    _typed: ClassVar[dict[str, pl.DataType]] = _schema | {
+        JSONLOG["pid"]: pl.Int64(),
+        JSONLOG["query_id"]: pl.Int64(),
+    }
 
     def cut(self, data: bytes, before: bytes = b"") -> int:  # noqa: ARG002
         return data.rfind(b"\n") + 1
 
     def read(self, data: bytes) -> Batch:
-        raw = self._frame(data)
-        if raw is None:  # not UTF-8, or lines that are no JSON
+        raw = self._frame(data, self._typed)
+        if raw is None:  # numbers as texts, not UTF-8, or lines that are no JSON
             data = as_text(data)
-            raw = self._frame(data)
+            raw = self._frame(data, self._schema)
         return Batch(self._events(raw)) if raw is not None else self._slow(data)
 
-    def _frame(self, data: bytes) -> pl.DataFrame | None:
+    def _frame(self, data: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame | None:
         try:
-            raw = pl.read_ndjson(data, schema=self._schema)
+            raw = pl.read_ndjson(data, schema=schema)
         except pl.exceptions.PolarsError:
             return None
         raw = self._flat(raw)
@@ -98,6 +103,7 @@ class CnpgLog(JsonLog):
         "logger": pl.String(),
         "record": pl.Struct(_fields(CNPG)),
     }
+    _typed = _schema
 
     def _flat(self, raw: pl.DataFrame) -> pl.DataFrame:
         return super()._flat(raw.filter(pl.col("logger") == "postgres").unnest("record"))
