@@ -204,6 +204,17 @@ async def test_without_the_extension_it_says_how_and_samples(majors, history):
     assert found.calls is None
 
 
+async def test_created_but_not_loaded(majors, history):
+    async with throwaway(binaries=majors[15]) as cluster:
+        connection = await asyncpg.connect(cluster.dsn())
+        await connection.execute("CREATE EXTENSION pg_stat_statements")
+        await connection.close()
+        result = await run_queries(cluster.dsn(), history=history)
+    assert "CREATE" not in result.findings[0].fix.sql
+    assert "restart" in result.findings[0].fix.sql
+    assert result.facts["basis"].startswith("1 sample of")
+
+
 async def test_the_extension_of_an_older_version(db, history):
     """As pg_upgrade leaves it: fewer columns than the server could give; before 1.9, refused."""
     await db.execute("CREATE EXTENSION pg_stat_statements VERSION '1.9'")

@@ -26,7 +26,9 @@ SPARK_POINTS = 60  # of the last ones
 # Of a change that no test has confirmed: nearer to 1 it is noise to the eye as well.
 _CHANGED = (0.8, 1.25)
 _LEADING = re.compile(r"\A(?:\s*--[^\n]*\n)+")
-WIDE = 110  # columns from which on there is room for the spread and the database
+LEAST_QUERY = 24  # characters of the query without which a line says nothing
+# Where there is no room for it, the first goes first; of the change, only its length.
+_OPTIONAL = ("± sd", "max", "<database", "p95", "change", "share")
 
 Column = tuple[str, Callable[[Statement], str]]
 
@@ -44,9 +46,9 @@ def counted(value: int | None) -> str:
 
 
 def change(s: Statement) -> str:
-    """ "3.4x since 14:10", "1.3x", or nothing where it hardly differs."""
+    """ "3.4x since 14:10" (UTC), "1.3x", or nothing where it hardly differs."""
     if s.slower_since is not None:
-        return f"{s.slower_ratio:.1f}x since {s.slower_since.astimezone():%H:%M}"
+        return f"{s.slower_ratio:.1f}x since {s.slower_since:%H:%M}"
     if s.change is None or _CHANGED[0] <= s.change <= _CHANGED[1]:
         return ""
     return f"{s.change:.1f}x" if s.change >= 1 else f"{s.change:.2f}x"
@@ -102,52 +104,57 @@ def _ranking(console: Console, result: Queries, top: int) -> None:
     console.print()
 
 
-def _columns(by: str, *, wide: bool) -> list[Column]:
-    columns: list[Column] = [
+def _columns(by: str) -> list[Column]:
+    return [
         ("total", lambda s: milliseconds(s.total_ms)),
         ("share", lambda s: f"{100 * s.share:.0f} %"),
         ("calls", lambda s: counted(s.calls)),
         ("mean", lambda s: milliseconds(s.mean_ms)),
-    ]
-    if by in _EXTRA:
-        columns.append(_EXTRA[by])
-    if wide:
-        columns += [
-            ("± sd", lambda s: milliseconds(s.stddev_ms)),
-            ("p95", lambda s: milliseconds(s.p95_ms)),
-            ("max", lambda s: milliseconds(s.max_ms)),
-        ]
-    columns += [
-        ("change", change if wide else _change),
+        *([_EXTRA[by]] if by in _EXTRA else []),
+        ("± sd", lambda s: milliseconds(s.stddev_ms)),
+        ("p95", lambda s: milliseconds(s.p95_ms)),
+        ("max", lambda s: milliseconds(s.max_ms)),
+        ("change", change),
         ("id", lambda s: str(s.query_id or s.fingerprint)),
+        ("<database", lambda s: s.database or ""),
     ]
-    if wide:
-        columns.append(("<database", lambda s: s.database or ""))
-    return [*columns, ("<query", _query)]
+
+
+def _fitting(shown: Sequence[Statement], by: str, width: int) -> tuple[dict[str, list[str]], int]:
+    """Every cell of the columns for which there is room, and what is left of a line."""
+    cells = {name: [clean(cell(s)) for s in shown] for name, cell in _columns(by)}
+    if not any(cells["change"]):
+        del cells["change"]
+    for name in (*_OPTIONAL, None):
+        left = width - sum(_width(*column) + 1 for column in cells.items())
+        if left >= LEAST_QUERY or name is None:
+            break
+        if name == "change":
+            cells = cells | ({name: [_change(s) for s in shown]} if name in cells else {})
+        else:
+            del cells[name]
+    return cells, left
+
+
+def _width(name: str, cells: Sequence[str]) -> int:
+    return max(map(len, (name.removeprefix("<"), *cells)))
 
 
 def _table(result: Queries, top: int, width: int) -> Table:
     """Every number whole; the query has what is left of the line."""
     shown = result.statements[:top]
-    columns = _columns(str(result.facts["by"]), wide=width >= WIDE)
-    cells = {
-        name: [clean(cell(s)) for s in shown]
-        for name, cell in columns
-        if name != "change" or any(cell(s) for s in shown)
-    }
+    cells, left = _fitting(shown, str(result.facts["by"]), width)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    left = width
     for name, column in cells.items():
-        title = name.removeprefix("<")
-        last = title == "query"
-        wanted = max(left, len(title)) if last else max(map(len, (title, *column)))
-        left -= wanted + 1
         table.add_column(
-            title, header_style="dim", no_wrap=True, overflow="ellipsis", width=wanted,
+            name.removeprefix("<"), header_style="dim", no_wrap=True, width=_width(name, column),
             justify="left" if name.startswith("<") else "right",
         )  # fmt: skip
-    for row in zip(*cells.values(), strict=True):
-        table.add_row(*map(escape, row))
+    table.add_column(
+        "query", header_style="dim", no_wrap=True, overflow="ellipsis", width=max(left, 1)
+    )
+    for *row, query in zip(*cells.values(), map(_query, shown), strict=True):
+        table.add_row(*map(escape, row), escape(clean(query)))
     return table
 
 
@@ -209,11 +216,11 @@ def _facts(s: Statement) -> list[tuple[str, str]]:
 def _over_time(points: Sequence[Point]) -> Text:
     means = [p.counts.mean_ms for p in points]
     calls = [float(p.counts.calls) for p in points]
-    first, last = points[0].start.astimezone(), points[-1].end.astimezone()
+    first, last = points[0].start, points[-1].end
     return Text(
         f"mean   {sparkline(means)}  {milliseconds(min(means))} to {milliseconds(max(means))}\n"
         f"calls  {sparkline(calls)}  {min(calls):,.0f} to {max(calls):,.0f}\n"
-        f"       {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}"
+        f"       {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
     )
 
 

@@ -23,6 +23,7 @@ from filban.profile.statements import collect, rules
 from filban.profile.statements.history import History, Point, opened
 from filban.profile.statements.learn import Samples, fingerprint
 from filban.profile.statements.report import Statement, ranked, with_shares
+from filban.units import count
 
 if TYPE_CHECKING:
     from filban.profile.logs import LogReport
@@ -52,7 +53,7 @@ async def run_queries(
         window = Window(last=ALL)
     async with session(target) as server:
         with opened(history) as kept:
-            if server.server.installed(collect.EXTENSION) is None:
+            if not collect.ready(server.server):
                 shown = await _uncounted(server, window, log)
             else:
                 shown = await from_counters(server, kept, window, limits)
@@ -107,10 +108,12 @@ async def _uncounted(server: Session, window: Window, log: LogReport | None) -> 
     samples = Samples()
     if window.seconds is not None:
         await sample(server, samples, window.seconds)
+    else:
+        samples.add(await collect.activity(server))
     facts: dict[str, Any] = {
         "source": "activity",
-        "basis": f"{samples.taken:,} samples of pg_stat_activity; times are estimates, and what is "
-        "shorter than the time between two samples is hardly seen",
+        "basis": f"{count(samples.taken, 'sample')} of pg_stat_activity: times are estimates, "
+        "and what is shorter than the time between two samples is hardly seen",
         "not_visible": hidden(0, samples.hidden),
     }
     return Shown(_sampled(samples, window.seconds or 0.0), [finding], facts)

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from filban.errors import NotSupported
-from filban.pg import Query, Session
+from filban.pg import Query, Server, Session
 from filban.pg.loader import place_schemas
 from filban.pg.session import fetch
 from filban.profile.statements.rows import Active, Counts, Info, Key, Name, Snapshot, Text
@@ -23,6 +23,16 @@ LONGEST_TEXT = 20_000
 # Someone who resets while we read: once more; who resets all the time gets what was read last.
 _ATTEMPTS = 3
 _KEYS = len(Key._fields)
+
+
+def ready(server: Server) -> bool:
+    """Whether something is counted here: the extension is created, and its library loaded."""
+    return server.installed(EXTENSION) is not None and loaded(server)
+
+
+def loaded(server: Server) -> bool:
+    """Whether the library is in shared memory: only then it has its settings."""
+    return server.setting(f"{EXTENSION}.max") is not None
 
 
 async def take(opened: Session) -> Snapshot:
@@ -50,7 +60,8 @@ async def take(opened: Session) -> Snapshot:
 async def texts(opened: Session, query_ids: Collection[int]) -> list[Text]:
     """The texts of these statements. Reads the server's whole file of texts: ask for new ones."""
     records = await _read(opened, "texts", list(query_ids), LONGEST_TEXT)
-    return [Text(**dict(r)) for r in records]
+    distinct = {(r["database_id"], r["query_id"]): r["query"] for r in records}
+    return [Text(*name, query) for name, query in distinct.items()]
 
 
 async def names(opened: Session) -> list[Name]:
@@ -78,6 +89,11 @@ async def _info(opened: Session) -> Info:
 
 async def _read(opened: Session, name: str, *args: Any) -> list[asyncpg.Record]:
     extension = opened.server.installed(EXTENSION)
+    if not loaded(opened.server):
+        raise NotSupported(
+            f"{EXTENSION} is not in shared_preload_libraries",
+            hint="add it there and restart the server",
+        )
     if extension is None or extension.schema_quoted is None:
         raise NotSupported(
             f"{EXTENSION} is not installed in database {opened.server.database}",

@@ -211,15 +211,19 @@ class History:
 
     def _entries(self, run: int, keys: Iterable[Key]) -> dict[Key, int]:
         """The number of each entry of the run, made for new ones."""
-        self._db.executemany(
-            "INSERT INTO entry (run, user_id, database_id, query_id, toplevel)"
-            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            [(run, *key) for key in keys],
-        )
         rows = self._db.execute(
             "SELECT user_id, database_id, query_id, toplevel, id FROM entry WHERE run = ?", (run,)
         )
-        return {Key(r[0], r[1], r[2], bool(r[3])): r[4] for r in rows}
+        ids = {Key(r[0], r[1], r[2], bool(r[3])): int(r[4]) for r in rows}
+        for key in keys:
+            if key not in ids:
+                made = self._db.execute(
+                    "INSERT INTO entry (run, user_id, database_id, query_id, toplevel)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    (run, *key),
+                )
+                ids[key] = int(made.lastrowid or 0)
+        return ids
 
     def _keep_standing(
         self, ids: Mapping[Key, int], before: Mapping[Key, Counts], after: Mapping[Key, Counts]
@@ -336,5 +340,6 @@ def _plain(counts: Counts) -> Sequence[Any]:
 
 
 def _counts(values: Sequence[Any]) -> Counts:
-    counts = Counts._make(values)
-    return counts if counts.since is None else counts._replace(since=_time(values[_SINCE]))
+    if values[_SINCE] is None:
+        return Counts._make(values)
+    return Counts._make((*values[:_SINCE], _time(values[_SINCE]), *values[_SINCE + 1 :]))

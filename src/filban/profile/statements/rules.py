@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from filban.finding import Finding, Fix, Quantity, Severity
 from filban.pg import Server
 from filban.profile.statements.change import ALPHA, Change, change_point
+from filban.profile.statements.collect import EXTENSION, loaded
 from filban.profile.statements.deltas import together
 from filban.profile.statements.history import Point
 from filban.profile.statements.report import Statement
@@ -157,36 +158,43 @@ def evicting(server: Server, dropped: int, window: float) -> Iterator[Finding]:
     )
 
 
-_MANAGED = (
-    "{service} sets shared_preload_libraries itself or in its parameter group (console or API), "
-    "where pg_stat_statements is often there already; then only CREATE EXTENSION is left."
-)
-
-
 def not_installed(server: Server) -> Finding:
-    """statements.not_installed, with the three lines."""
-    loaded = server.setting("shared_preload_libraries")
-    others = [n.strip() for n in (loaded.value if loaded else "").split(",") if n.strip()]
-    lines = ["CREATE EXTENSION pg_stat_statements;"]
-    managed = server.managed_by
-    if "pg_stat_statements" not in others and managed is None:
-        names = ", ".join(f"'{n}'" for n in [*others, "pg_stat_statements"])
-        lines = [
-            f"ALTER SYSTEM SET shared_preload_libraries = {names};",
-            "-- restart the server: pg_ctl restart, or systemctl restart postgresql",
-            *lines,
-        ]
+    """statements.not_installed, with the lines that are missing of the three."""
+    libraries = server.setting("shared_preload_libraries")
     return Finding(
         code="statements.not_installed",
         severity=Severity.info,
         subject=server.database,
         title="pg_stat_statements is not installed: nothing is counted",
         why="Without it there are only samples (--interval) and the server's log (--logs).",
-        evidence={"shared_preload_libraries": Quantity(loaded.value if loaded else "not visible")},
-        fix=Fix(
-            sql="\n".join(lines),
-            caution=_MANAGED.format(service=managed) if managed else "Needs a restart.",
-        ),
+        evidence={
+            "shared_preload_libraries": Quantity(libraries.value if libraries else "not visible"),
+            "library_loaded": Quantity(loaded(server)),
+            "extension_created": Quantity(server.installed(EXTENSION) is not None),
+        },
+        fix=Fix(sql="\n".join(_missing_lines(server)), caution=_caution(server)),
+    )
+
+
+def _missing_lines(server: Server) -> Iterator[str]:
+    if not loaded(server) and server.managed_by is None:
+        libraries = server.setting("shared_preload_libraries")
+        others = [n.strip() for n in (libraries.value if libraries else "").split(",")]
+        names = ", ".join(f"'{n}'" for n in [*filter(None, others), EXTENSION])
+        yield f"ALTER SYSTEM SET shared_preload_libraries = {names};"
+        yield "-- restart the server: pg_ctl restart, or systemctl restart postgresql"
+    if server.installed(EXTENSION) is None:
+        yield f"CREATE EXTENSION {EXTENSION};"
+
+
+def _caution(server: Server) -> str:
+    if loaded(server):
+        return ""
+    if server.managed_by is None:
+        return "Needs a restart."
+    return (
+        f"{server.managed_by} has shared_preload_libraries in its console or parameter group: add "
+        f"{EXTENSION} there, if it is not there already, and restart."
     )
 
 
