@@ -23,7 +23,7 @@ POOLED = (
     "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'filban%'"
     " AND backend_type = 'client backend'"
 )
-IMPATIENT = replace(PATIENT, probe_timeout=1.0, connect_timeout=1.0)
+SOON_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -424,28 +424,42 @@ async def test_a_read_only_transaction_of_ones_own_is_no_failover(duo: Duo):
 # Frozen and silent servers
 
 
+def node_of(router, cluster: Cluster):
+    return next(n for n in router._fleet.nodes.values() if str(n) == address(cluster))
+
+
+@contextlib.contextmanager
+def frozen(router, cluster: Cluster):
+    """Its silence is noticed soon, and only its own: the others may be as slow as the machine."""
+    node = node_of(router, cluster)
+    cluster.pause()
+    node.policy = replace(PATIENT, probe_timeout=SOON_SECONDS, connect_timeout=SOON_SECONDS)
+    try:
+        yield
+    finally:
+        node.policy = PATIENT
+        cluster.resume()
+
+
 async def test_a_frozen_replica_is_left_and_taken_back_gradually(duo: Duo):
-    async with routed(duo.a, duo.b, policy=IMPATIENT) as router:
+    async with routed(duo.a, duo.b) as router:
         async with router.read() as leased:
             assert await leased.fetchval(ON_STANDBY)
-        duo.b.pause()
-        try:
+        with frozen(router, duo.b):
             assert await router.fetchval("SELECT 1") == 1  # hangs until it is found out
             assert not await router.fetchval(ON_STANDBY)
-        finally:
-            duo.b.resume()
-        node = next(n for n in router._fleet.nodes.values() if str(n) == address(duo.b))
+        node = node_of(router, duo.b)
         await eventually(lambda: node.usable)
         assert node.load(0.0, time.monotonic()).share < 1.0
 
 
 async def test_a_frozen_primary_is_replaced_and_closing_does_not_hang(duo: Duo):
-    async with routed(duo.a, duo.b, policy=IMPATIENT) as router:
+    async with routed(duo.a, duo.b) as router:
         await router.execute("INSERT INTO t VALUES (1)")
         await caught_up(duo.a, duo.b)
-        try:
+        async with contextlib.AsyncExitStack() as stack:
             async with router.write() as held:
-                duo.a.pause()
+                stack.enter_context(frozen(router, duo.a))
                 with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
                     await held.execute("INSERT INTO t VALUES (2)")  # no timeout of its own
             await promote(duo.b)
@@ -453,8 +467,14 @@ async def test_a_frozen_primary_is_replaced_and_closing_does_not_hang(duo: Duo):
             assert await value(duo.b, "SELECT array_agg(i ORDER BY i) FROM t") == [1, 3]
             async with asyncio.timeout(30):
                 await router.close()
-        finally:
-            duo.a.resume()
+
+
+async def test_a_server_that_falls_silent_while_a_connection_is_opened_is_not_waited_for(duo: Duo):
+    """That is the server's silence, not the end of the caller's own time: another one answers."""
+    async with routed(duo.a, duo.b, policy=replace(PATIENT, probe_interval=60.0)) as router:
+        node_of(router, duo.b).policy = replace(PATIENT, probe_timeout=0.0)
+        async with router.read(after=None) as leased:
+            assert not await leased.fetchval(ON_STANDBY)
 
 
 async def test_a_frozen_first_host_does_not_hold_up_the_others(duo: Duo):
@@ -470,7 +490,7 @@ async def test_a_frozen_first_host_does_not_hold_up_the_others(duo: Duo):
 @contextlib.asynccontextmanager
 async def routed_now(*clusters: Cluster):
 
-    opened = connect(dsn_of(*clusters), policy=IMPATIENT, max_size=2)
+    opened = connect(dsn_of(*clusters), policy=PATIENT, max_size=2)
     async with opened as router:
         yield router
 

@@ -8,6 +8,9 @@ from dataclasses import replace
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from filban.pool import create_pool
 from filban.pool.asgi import COOKIE, HEADER, ReadYourWrites
@@ -132,6 +135,26 @@ async def test_a_transaction_is_committed_before_the_response_begins(primary_sta
 
 async def test_leases_know_the_route_as_it_is_declared(client):
     assert (await client.get("/count/abc")).json()["route"] == "GET /count/{note}"
+
+
+async def test_leases_know_the_declared_route_of_a_starlette_application(primary_standby, table):
+    """It has no dependencies that could name it. A path is no name: there is no end of them."""
+    opened = connect(dsn_of(primary_standby.primary), policy=PATIENT, max_size=2)
+    seen = []
+
+    async def item(request):
+        seen.append(route.get())
+        async with opened.read() as leased:
+            await leased.fetchval("SELECT 1")
+            seen.append(route.get())
+        return PlainTextResponse("")
+
+    app = Starlette(routes=[Route("/items/{id}", item)])
+    app.add_middleware(ReadYourWrites, router=opened, key=KEY)
+    async with opened, browser(app) as client:
+        assert (await client.get("/items/5")).status_code == 200
+    assert seen == [None, "GET /items/{id}"]
+    assert route.get() is None
 
 
 async def test_a_plain_pool_serves_the_same_handlers(db):

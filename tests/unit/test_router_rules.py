@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filban.pg.dsn import Address
+from filban.pool import straight
 from filban.pool.routing.balance import FIRST_SHARE, Load, cost, pick, share_after
+from filban.pool.routing.commit import RoutedConnection
 from filban.pool.routing.failures import is_lost, is_suspicious, may_read_elsewhere, refused_write
 from filban.pool.routing.lag import MOST_SAMPLES, Lag, PrimaryTrack
 from filban.pool.routing.roles import Generations, primary_of
@@ -202,3 +204,7 @@ def test_a_url_that_is_none_is_refused():
 
     with pytest.raises(UsageError):
         Patroni(["file:///etc/passwd"])
+
+
+def test_a_routed_connection_takes_the_pools_fast_path():
+    assert straight.is_plain(RoutedConnection)

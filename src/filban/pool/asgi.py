@@ -10,6 +10,7 @@ of the next requests bring it along, on whichever process they land, and are nev
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 from filban.errors import UsageError
@@ -28,6 +29,14 @@ COOKIE = "filban_token"
 HEADER = "filban-token"
 # Replicas that are further behind than this are not used at all where it matters (max_lag).
 MAX_AGE_SECONDS = 60.0
+
+
+def declared_route(scope: Scope) -> str | None:
+    """ "GET /articles/{id}", once Starlette's router has put the route into the scope; None before,
+    and in applications without such a router. Never the path itself: there is no end of paths, and
+    each would be another text of the same statement (tags) for the server."""
+    path = getattr(scope.get("route"), "path", None)
+    return None if path is None else f"{scope.get('method', 'WEBSOCKET')} {path}"
 
 
 class ReadYourWrites:
@@ -63,9 +72,10 @@ class ReadYourWrites:
             await self._app(scope, receive, send)
             return
         brought = self._brought(scope)
-        label = route.set(f"{scope.get('method', 'WEBSOCKET')} {scope['path']}")
+        label = route.set(None)
         try:
             with session(brought) as opened:
+                opened.route = partial(declared_route, scope)
                 await self._app(scope, receive, self._telling(scope, send, opened, brought))
         finally:
             route.reset(label)

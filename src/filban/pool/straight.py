@@ -16,7 +16,7 @@ from asyncpg import connection as _asyncpg_connection
 from asyncpg.exceptions import InvalidCachedStatementError, OutdatedSchemaCacheError
 
 _PASSED_BY = (
-    "execute", "fetch", "fetchrow", "fetchval", "_execute", "_Connection__execute", "_do_execute",
+    "fetch", "fetchrow", "fetchval", "_execute", "_Connection__execute", "_do_execute",
     "_get_statement",
 )  # fmt: skip
 _FILE = _asyncpg_connection.__file__

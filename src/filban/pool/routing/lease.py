@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from filban.errors import ConnectError, NoServer, PoolClosed
+from filban.pool.context import route
 from filban.pool.routing import session as _session
 from filban.pool.routing.commit import RoutedConnection
 from filban.pool.routing.failures import DRIVER_ERRORS, is_lost, is_suspicious, sqlstate
@@ -56,6 +57,9 @@ class Lease:
 
     async def __aenter__(self) -> Any:
         deadline = time.monotonic() + self._timeout
+        name = _session.current().route
+        if name is not None and (label := name()) is not None:
+            route.set(label)  # by now the application's router has found it
         self.node, self._pool, self._leased = await self._acquire(deadline)
         # not `_con`: the pool takes a session whose raw connection was asked for as changed
         raw: RoutedConnection = self._leased._c

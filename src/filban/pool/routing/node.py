@@ -199,7 +199,8 @@ class Node:
         opened = await self._open(loop, server_settings or {}, kwargs)
         try:
             asked_at = time.monotonic()
-            position = await probe(opened, self.policy.probe_timeout)
+            with answers_within(self.address, self.policy.probe_timeout):
+                position = await probe(opened, self.policy.probe_timeout)
             self.listener.seen(self, position, asked_at)
             if not self.listener.admits(position):
                 raise ConnectError(
@@ -237,6 +238,19 @@ class Node:
             )
         limit_silence(opened, self.policy.tcp_user_timeout)
         return opened
+
+
+@contextlib.contextmanager
+def answers_within(address: Address, seconds: float) -> Iterator[None]:
+    """A TimeoutError in the block is the server's silence, not the end of the caller's own time."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise ConnectError(
+            f"{address} has not answered for {seconds:g} s",
+            reason="unreachable",
+            hint="it is frozen, overloaded or cut off",
+        ) from error
 
 
 async def probe(connection: asyncpg.Connection, timeout: float) -> Position:

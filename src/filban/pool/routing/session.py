@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -42,10 +42,14 @@ class Pending:
 
 @dataclass(slots=True)
 class Session:
-    """Shared by all tasks that inherit it: a write in one is seen by reads in the others."""
+    """Shared by all tasks that inherit it: a write in one is seen by reads in the others.
+
+    route: names the request's route, which the middleware that opens a session does not know yet.
+    """
 
     token: Token | None = None
     pending: Pending | None = None
+    route: Callable[[], str | None] | None = None
 
     def wrote(self, token: Token) -> None:
         self.token = newest(self.token, token)

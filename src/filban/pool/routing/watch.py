@@ -13,7 +13,7 @@ import asyncpg
 from filban.errors import ConnectError, ConnectionLost, FilbanError, RightsMissing
 from filban.pg.connect import Limits, open_connection, statement_errors
 from filban.pg.loader import Query
-from filban.pool.routing.node import Node, limit_silence, probe
+from filban.pool.routing.node import Node, answers_within, limit_silence, probe
 from filban.pool.routing.rows import Position
 from filban.pool.routing.tokens import parse_history
 
@@ -105,14 +105,8 @@ async def _learn_history(
 async def _asked(node: Node, question: Awaitable[Answer]) -> Answer:
     """Its answer, or one of our errors."""
     try:
-        with statement_errors("probing"):
+        with answers_within(node.address, node.policy.probe_timeout), statement_errors("probing"):
             return await question
-    except TimeoutError as error:
-        raise ConnectError(
-            f"{node.address} has not answered for {node.policy.probe_timeout:g} s",
-            reason="unreachable",
-            hint="it is frozen, overloaded or cut off",
-        ) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise ConnectionLost(
             f"the server went away while probing: {error}", hint="its log says why"
