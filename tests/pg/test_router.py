@@ -81,6 +81,15 @@ async def test_a_function_that_writes_is_run_once_on_the_primary(router, primary
     assert await router.fetchval("SELECT count(*) FROM t WHERE i = 77") == 1
 
 
+async def test_a_write_in_a_read_lease_is_no_fault_of_its_standby(router, standby):
+    node = next(n for n in router._fleet.nodes.values() if n.address.port == standby.port)
+    before = node.generation
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        async with router.read(after=None) as leased:
+            await leased.execute("INSERT INTO t VALUES (1)")
+    assert (node.out, node.generation) == ("", before)
+
+
 async def test_without_a_standby_the_primary_answers_reads(primary, table):
     async with routed(primary) as router:
         assert not await router.fetchval(ON_STANDBY)

@@ -153,8 +153,11 @@ class Lease:
             _session.current().wrote_outside(node, timeline or 0, time.monotonic())
 
     def _blames_server(self, error: BaseException) -> bool:
-        """Not for 25006 in a transaction that its own owner has made READ ONLY."""
+        """Not for 25006 of a standby that is known as one: the statement should not have come here;
+        nor in a transaction that its own owner has made READ ONLY."""
         cause = error.__cause__ or error
         if sqlstate(cause) == "25006" and self._raw is not None:
+            if self.on_standby:
+                return False
             return self._raw.on_standby is not False or self._raw.read_only_by_default
         return is_suspicious(cause) or is_lost(error)
