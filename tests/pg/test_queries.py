@@ -143,21 +143,16 @@ async def test_utility_statements_and_names_that_are_gone(news, history, pg):
     assert about(result, "AS passed").users == ("passing",)
 
 
-async def test_one_id_leads_from_the_log_to_the_statement(majors, tmp_path, history):
+async def test_one_id_leads_from_the_log_to_the_statement(majors, history):
     settings = {
         "shared_preload_libraries": "pg_stat_statements,auto_explain",
         "log_min_duration_statement": 0,
         "auto_explain.log_min_duration": 0,
         "log_destination": "csvlog",
         "logging_collector": True,
-        "log_directory": str(tmp_path / "log"),
         "log_filename": "server.log",
         "log_file_mode": "0644",
     }
-    (tmp_path / "log").mkdir(mode=0o777)
-    (tmp_path / "log").chmod(0o777)
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o755)
     async with throwaway(binaries=majors[15], settings=settings) as cluster:
         connection = await asyncpg.connect(
             cluster.dsn(), server_settings={"application_name": "khabar"}
@@ -166,7 +161,7 @@ async def test_one_id_leads_from_the_log_to_the_statement(majors, tmp_path, hist
         for _ in range(20):
             await connection.fetch(f"SELECT count(*) FROM pg_class WHERE relpages > $1 {TAG}", 1)
         await connection.close()
-        log = await read_logs([str(tmp_path / "log")], Analysis())
+        log = await read_logs([str(cluster.data_dir / "log" / "*.csv")], Analysis())
         [logged] = [s for s in log.statements if "relpages" in s.query]
         for name in (str(logged.query_id), logged.fingerprint):
             result = await run_queries(cluster.dsn(), history=history, only=name, log=log)
