@@ -189,7 +189,7 @@ HEALTHY = {
     "plan.partitions": "SELECT * FROM days WHERE day = '2024-03-05'",
     "plan.collation": "SELECT * FROM words WHERE plain LIKE 'w77%'",
     "plan.jit": "SELECT count(*) FILTER (WHERE id + amount > 4) FROM orders WHERE id < 10",
-    "plan.planning": "SELECT pg_sleep(0.02)",
+    "plan.planning": "SELECT pg_sleep(0.3)",
     "plan.triggers": "DELETE FROM kids WHERE id <= 200",
 }
 
@@ -277,12 +277,6 @@ async def test_the_fix_mends_it(world: Database, code: str) -> None:
             await connection.execute(statement)
         text = await connection.fetchval(f"EXPLAIN ({COUNTED}, FORMAT JSON) {sql}")
     assert code not in [f.code for f in judge(build(json.loads(text)[0]))]
-
-
-async def test_compiling_that_is_a_small_part(world: Database) -> None:
-    sql, before = "SELECT pg_sleep(0.5)", SHOWN["plan.jit"][1]
-    plain = before.replace("optimize_above_cost = 0", "optimize_above_cost = -1")
-    assert await found(world, "plan.jit", sql, plain) == []
 
 
 async def test_a_trigger_of_ones_own(world: Database) -> None:

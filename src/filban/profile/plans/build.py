@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from filban.errors import UsageError
-from filban.profile.plans.formats import DEEPEST, MOST_NODES, Properties, too_deep
+from filban.profile.plans.formats import DEEPEST, MOST_NODES, Properties, too_deep, too_many
 from filban.profile.plans.model import Buffers, Jit, Node, Plan, Trigger
 from filban.profile.plans.titles import title
 
@@ -72,7 +72,7 @@ def _drafts(root: Any) -> list[_Draft]:
         if depth > DEEPEST:
             raise too_deep()
         if len(drafts) >= MOST_NODES:
-            raise UsageError(f"the plan has more than {MOST_NODES:,} nodes")
+            raise too_many()
         number = len(drafts)
         draft = _Draft(properties, parent, depth)
         drafts.append(draft)

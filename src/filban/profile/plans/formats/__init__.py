@@ -17,6 +17,13 @@ DEEPEST = 300
 MOST_NODES = 20_000
 
 
+def too_many() -> UsageError:
+    return UsageError(
+        f"the plan has more than {MOST_NODES:,} nodes",
+        hint="give the plan of one statement; is the text something else?",
+    )
+
+
 def too_deep() -> UsageError:
     return UsageError(
         f"the plan is nested more than {DEEPEST} levels deep",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from filban.profile.plans.formats import DEEPEST, Properties, too_deep
+from filban.profile.plans.formats import DEEPEST, MOST_NODES, Properties, too_deep, too_many
 from filban.profile.plans.formats.heads import MARKS, Head, named, parse_head
 from filban.profile.plans.formats.labels import take, take_summary
 
@@ -48,10 +48,14 @@ class _Level:
 def read(text: str) -> list[Properties]:
     """The plans in `text`, [] when no line of it is a node. Raises UsageError (too deep)."""
     plans: list[Properties] = []
+    count = 0
     reader: _Reader | None = None
     before: Properties = {}
     for column, line in _logical(text.splitlines()):
         head = parse_head(line)
+        count += head is not None
+        if count > MOST_NODES:
+            raise too_many()
         if head is not None and (reader is None or not reader.fits(column, line)):
             reader = _Reader(head, column, before)
             plans.append(reader.document)
@@ -179,5 +183,5 @@ def _relationship(above: Properties, children: list[Properties]) -> str:
         return "Member"
     if above["Node Type"] == "Subquery Scan":
         return "Subquery"
-    ordinary = [c for c in children if c.get("Parent Relationship") in ("Outer", "Inner")]
+    ordinary = any(c.get("Parent Relationship") in ("Outer", "Inner") for c in children)
     return "Inner" if ordinary else "Outer"

@@ -138,8 +138,8 @@ def _limit_index(plan: Plan, node: Node) -> Finding:
 
 
 def _partitions(plan: Plan, node: Node) -> Iterator[Finding]:
-    parts = [child for child in plan.inputs(node) if _scan_of_part(plan, child)]
-    if len(parts) < LIMITS.partitions or len(parts) != len(list(plan.inputs(node))):
+    parts = list(plan.inputs(node))
+    if len(parts) < LIMITS.partitions or not _of_one_table(parts):
         return
     filtered = [p for p in parts if p.executed and _conditions(p)]
     empty = [p for p in filtered if p.total_rows == 0]
@@ -166,12 +166,11 @@ def _partitions(plan: Plan, node: Node) -> Iterator[Finding]:
     )
 
 
-def _scan_of_part(plan: Plan, node: Node) -> bool:
+def _of_one_table(parts: list[Node]) -> bool:
     """Partitions of one table have its alias with a number: p_1, p_2 …"""
-    numbered = _PART.fullmatch(node.alias)
-    siblings = [] if node.parent is None else list(plan.children(plan.nodes[node.parent]))
-    bases = {m["base"] for s in siblings if (m := _PART.fullmatch(s.alias))}
-    return numbered is not None and node.kind.endswith("Scan") and len(bases) == 1
+    named = [_PART.fullmatch(part.alias) for part in parts if part.kind.endswith("Scan")]
+    bases = {match["base"] for match in named if match}
+    return len(named) == len(parts) and all(named) and len(bases) == 1
 
 
 def _conditions(node: Node) -> str:
