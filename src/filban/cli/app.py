@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from filban import __version__
-from filban.cli import check, demo, diagnose, explain, logs, pool, queries
+from filban.cli import check, demo, diagnose, explain, logs, pool, queries, top
 from filban.cli.common import fail, print_any_letter, standard_output
 from filban.errors import FilbanError, Interrupted
 
@@ -46,6 +46,7 @@ explain.register(app)
 logs.register(app)
 pool.register(app)
 queries.register(app)
+top.register(app)
 
 
 def run(arguments: list[str] | None = None) -> int:
