@@ -44,10 +44,10 @@ async def test_a_black_hole_is_noticed_by_deadlines_and_by_the_kernel():
 
 
 class Answering(BaseHTTPRequestHandler):
-    """Patroni's GET /cluster, from the server object's `members`."""
+    """Patroni's GET /cluster, from the server object's `members`; as Patroni 4.1.5 writes it."""
 
     def do_GET(self) -> None:
-        body = json.dumps({"members": self.server.members}).encode()
+        body = json.dumps({"members": self.server.members, "scope": "demo"}).encode()
         self.send_response(200 if self.path == "/cluster" else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -69,8 +69,18 @@ def rest_api() -> Iterator[ThreadingHTTPServer]:
     thread.join()
 
 
-def member(cluster) -> dict:
-    return {"name": str(cluster.port), "host": "127.0.0.1", "port": cluster.port, "role": "?"}
+def member(cluster, *, leader: bool) -> dict:
+    told = {
+        "name": f"n{cluster.port}",
+        "role": "leader" if leader else "replica",
+        "state": "running" if leader else "streaming",
+        "api_url": "http://127.0.0.1:59449/patroni",
+        "host": "127.0.0.1",
+        "port": cluster.port,
+        "timeline": 1,
+    }
+    lsn = {"receive_lag": 0, "receive_lsn": "0/3000000", "lag": 0, "lsn": "0/3000000"}
+    return told if leader else told | lsn
 
 
 async def test_members_come_and_go_as_patroni_says(rest_api, primary_standby):
@@ -78,17 +88,17 @@ async def test_members_come_and_go_as_patroni_says(rest_api, primary_standby):
     primary, standby = primary_standby.primary, primary_standby.standby
     await run(primary, "CREATE TABLE IF NOT EXISTS members(i int)")
     await caught_up(primary, standby)
-    rest_api.members = [member(primary)]
+    rest_api.members = [member(primary, leader=False)]
     here = f"http://127.0.0.1:{rest_api.server_port}"
     dead = "http://127.0.0.1:1"
     patroni = Patroni([dead, here], refresh=0.1)
     async with connect("user=postgres dbname=postgres", patroni=patroni, policy=PATIENT) as router:
         assert router.primary == f"127.0.0.1:{primary.port}"
-        rest_api.members = [member(standby), member(primary)]
+        rest_api.members = [member(standby, leader=True), member(primary, leader=False)]
         await eventually(lambda: sum(not s.out for s in router.servers()) == 2)
         async with router.read() as connection:
             assert await connection.fetchval("SELECT pg_is_in_recovery()")
-        rest_api.members = [member(primary)]
+        rest_api.members = [member(primary, leader=True)]
         await eventually(lambda: len(router.servers()) == 1)
         assert not await router.fetchval("SELECT pg_is_in_recovery()")
 

@@ -18,7 +18,7 @@ from conftest import DEFAULT_MAJOR, lacking, settings_for
 from filban.cluster import Cluster, throwaway
 from filban.errors import FilbanError
 from filban.pool.routing.failures import DRIVER_ERRORS
-from routed import PATIENT, connection, eventually, routed, run, value
+from routed import LONGEST_STORM_SECONDS, PATIENT, connection, eventually, routed, run, value
 
 SYNCHRONOUS = {"synchronous_standby_names": "*", "wal_retrieve_retry_interval": "100ms"}
 TASKS = 4
@@ -118,6 +118,7 @@ async def test_a_storm_of_failovers(majors):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(LONGEST_STORM_SECONDS)
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_long_storm_of_failovers(majors, seed: int):
     await storm(majors, rounds=10, seed=seed)

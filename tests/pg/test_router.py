@@ -14,7 +14,17 @@ import pytest
 from filban.errors import ConnectError, NoServer, PoolClosed, UsageError
 from filban.pool.routing.router import connect
 from filban.pool.routing.tokens import Standing, Token, parse_lsn
-from routed import PATIENT, caught_up, connection, eventually, replay_paused, routed, run, value
+from routed import (
+    LONGEST_STORM_SECONDS,
+    PATIENT,
+    caught_up,
+    connection,
+    eventually,
+    replay_paused,
+    routed,
+    run,
+    value,
+)
 
 ON_STANDBY = "SELECT pg_is_in_recovery()"
 
@@ -287,6 +297,7 @@ async def test_with_replay_paused_at_random_no_read_is_stale(primary, standby, t
 
 
 @pytest.mark.long
+@pytest.mark.timeout(LONGEST_STORM_SECONDS)
 @pytest.mark.parametrize("seed", range(3))
 async def test_with_replay_paused_at_random_no_read_is_stale_at_length(
     primary, standby, table, seed: int
