@@ -12,7 +12,8 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from filban.pool import create_pool
+from filban.errors import LeasesHeld
+from filban.pool import Pool, create_pool
 from filban.pool.asgi import COOKIE, HEADER, ReadYourWrites
 from filban.pool.context import route
 from filban.pool.fastapi import Reader, Transaction, Writer, lifespan
@@ -131,6 +132,20 @@ async def test_a_transaction_is_committed_before_the_response_begins(primary_sta
         assert (await client.post("/committed", params={"note": "x"})).status_code == 200
         assert (await client.post("/failing", params={"note": "x"})).status_code == 500
     assert seen == [1, 1]
+
+
+async def test_a_lease_that_is_never_given_back_does_not_hold_up_the_end(primary_standby):
+    """Of a pool and of a Router."""
+    dsn = dsn_of(primary_standby.primary)
+    for database in (lambda: create_pool(dsn, min_size=1), lambda: connect(dsn, policy=PATIENT)):
+        app = FastAPI(lifespan=lifespan(database, close_timeout=0.05))
+        running = app.router.lifespan_context(app)
+        await running.__aenter__()
+        opened = app.state.filban
+        lease = opened.acquire() if isinstance(opened, Pool) else opened.write()
+        await lease.__aenter__()
+        with pytest.raises(LeasesHeld, match=r"test_fastapi\.py"):
+            await running.__aexit__(None, None, None)
 
 
 async def test_leases_know_the_route_as_it_is_declared(client):

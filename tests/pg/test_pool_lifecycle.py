@@ -20,6 +20,9 @@ from filban.errors import LeasesHeld
 from filban.pool import Pool, upkeep
 from filban.pool.holder import AGE_JITTER, BROKEN
 
+# What asyncpg's pool lets a service see of a lost connection, as early or late as it notices.
+LOST = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError)
+
 
 def pool_of(db: Database, **kwargs: Any) -> Pool:
     return create_pool(db.dsn, **{"min_size": 1, "max_size": 1, **kwargs})
@@ -332,6 +335,36 @@ async def test_terminate_ends_leases_and_refuses_waiters(db):
         await lease.fetchval("SELECT 1")
     await pool.release(lease)
     assert pool.get_size() == 0
+
+
+async def test_terminate_ends_a_close_that_waits_for_leases(db):
+    pool = await pool_of(db)
+    lease = await pool.acquire()
+    closing = asyncio.create_task(pool.close())
+    await until(lambda: pool._holders[0]._in_use is not True)
+    pool.terminate()
+    await closing
+    with pytest.raises(asyncpg.InterfaceError, match="released"):
+        await lease.fetchval("SELECT 1")
+    assert (pool.get_size(), pool.is_closing()) == (0, True)
+
+
+async def test_a_session_that_was_ended_while_idle_is_a_lost_connection(db):
+    """asyncpg itself says "cannot switch to state 12" when it has not read the server's last words
+    yet, as an InternalClientError, for which no service has a handler."""
+    async with pool_of(db) as pool, pool_of(db) as other:
+        for run in ("execute", "fetch", "fetchrow", "fetchval"):
+            async with pool.acquire() as lease:
+                pid = lease.get_server_pid()
+                await getattr(lease, run)("SELECT 1")
+                await other.execute(f"SELECT pg_terminate_backend({pid})")
+                await other.execute(  # no look at the pool's own connection in between
+                    "DO $$BEGIN WHILE EXISTS (SELECT FROM pg_stat_activity WHERE pid = "
+                    f"{pid}) LOOP PERFORM pg_stat_clear_snapshot(); END LOOP; END$$"
+                )
+                with pytest.raises(LOST):
+                    await getattr(lease, run)("SELECT 1")
+        assert await pool.fetchval("SELECT 1") == 1
 
 
 async def test_close_that_is_cancelled_leaves_nothing_open(db):

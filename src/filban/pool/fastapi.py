@@ -37,10 +37,13 @@ Database = Router | Pool
 
 
 def lifespan(
-    database: Callable[[], Any],
+    database: Callable[[], Any], *, close_timeout: float | None = None
 ) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:
     """For `FastAPI(lifespan=…)`. `database` makes a Router (`connect(…)`) or a Pool
     (`create_pool(…)`); it is opened before the first request, closed when the last lease is back.
+
+    close_timeout: seconds to wait for the leases at the end; then they are cut and LeasesHeld is
+    raised.
     """
 
     @contextlib.asynccontextmanager
@@ -51,6 +54,7 @@ def lifespan(
                 yield
             finally:
                 del app.state.filban
+                await opened.close(close_timeout)
 
     return run
 

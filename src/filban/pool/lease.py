@@ -52,8 +52,10 @@ def _wrap(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     waits = inspect.iscoroutinefunction(method)
 
     def end(lease: Lease, result: Any) -> Any:
-        timed = waits and lease._holder.clock is not None
-        return lease._holder.timed(result) if timed else result
+        if not waits:
+            return result
+        result = straight.told(lease._c, result)
+        return result if lease._holder.clock is None else lease._holder.timed(result)
 
     if name in _STATEMENTS:
 
@@ -141,7 +143,7 @@ class Lease(_asyncpg_pool.PoolConnectionProxy, metaclass=_LeaseMeta):
         if holder.plain and not kwargs:
             call = straight.fetchrow(con, query, args)
         else:
-            call = con.fetchrow(query, *args, **kwargs)
+            call = straight.told(con, con.fetchrow(query, *args, **kwargs))
         return call if holder.clock is None else holder.timed(call)
 
     def fetch(self, query: str, *args: Any, **kwargs: Any) -> Any:
@@ -154,7 +156,7 @@ class Lease(_asyncpg_pool.PoolConnectionProxy, metaclass=_LeaseMeta):
         if holder.plain and not kwargs:
             call = straight.fetch(con, query, args)
         else:
-            call = con.fetch(query, *args, **kwargs)
+            call = straight.told(con, con.fetch(query, *args, **kwargs))
         return call if holder.clock is None else holder.timed(call)
 
     def fetchval(self, query: str, *args: Any, **kwargs: Any) -> Any:
@@ -167,7 +169,7 @@ class Lease(_asyncpg_pool.PoolConnectionProxy, metaclass=_LeaseMeta):
         if holder.plain and not kwargs:
             call = straight.fetchval(con, query, args)
         else:
-            call = con.fetchval(query, *args, **kwargs)
+            call = straight.told(con, con.fetchval(query, *args, **kwargs))
         return call if holder.clock is None else holder.timed(call)
 
     def execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
@@ -177,7 +179,7 @@ class Lease(_asyncpg_pool.PoolConnectionProxy, metaclass=_LeaseMeta):
         holder = self._holder
         if holder.text is not query:
             holder.note(query)
-        call = con.execute(query, *args, **kwargs)
+        call = straight.told(con, con.execute(query, *args, **kwargs))
         return call if holder.clock is None else holder.timed(call)
 
     def _detach(self) -> Any:

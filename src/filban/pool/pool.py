@@ -212,7 +212,8 @@ class Pool(_asyncpg_pool.Pool):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def terminate(self) -> None:
-        """Terminate every connection at once; whoever waits is refused."""
+        """Terminate every connection at once; whoever waits is refused. A close() that still waits
+        for leases ends by it."""
         self._ready = False
         self._cut_off = holding((h for h in self._holders if h._in_use), self._loop.time())
         upkeep.stop(self)

@@ -10,15 +10,23 @@ subclass, or instrumentation that has wrapped them.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Awaitable
 from typing import Any
 
 from asyncpg import connection as _asyncpg_connection
-from asyncpg.exceptions import InvalidCachedStatementError, OutdatedSchemaCacheError
+from asyncpg.exceptions import (
+    ConnectionDoesNotExistError,
+    InternalClientError,
+    InvalidCachedStatementError,
+    OutdatedSchemaCacheError,
+)
 
 _PASSED_BY = (
     "fetch", "fetchrow", "fetchval", "_execute", "_Connection__execute", "_do_execute",
     "_get_statement",
 )  # fmt: skip
+# How asyncpg's protocol says that the server's last words (a FATAL) came while nobody listened.
+_CONFUSED = "cannot switch to state"
 _FILE = _asyncpg_connection.__file__
 
 
@@ -45,6 +53,21 @@ def _cached(con: Any, query: str) -> Any:
     return entry._statement
 
 
+async def told(con: Any, call: Awaitable[Any]) -> Any:
+    """Await a call of asyncpg's, whose confusion over a lost connection is said as what it is."""
+    try:
+        return await call
+    except InternalClientError as error:
+        raise _what_it_is(con, error) from error
+
+
+def _what_it_is(con: Any, error: InternalClientError) -> Exception:
+    if not str(error).startswith(_CONFUSED):
+        return error
+    con.terminate()
+    return ConnectionDoesNotExistError("connection was closed by the server while it was idle")
+
+
 async def _may_repeat(con: Any, error: Exception) -> bool:
     """What asyncpg does about a cache that is out of date; whether nothing has been executed."""
     if isinstance(error, OutdatedSchemaCacheError):
@@ -58,9 +81,11 @@ async def fetchrow(con: Any, query: str, args: tuple[Any, ...]) -> Any:
     """As Connection.fetchrow."""
     statement = _cached(con, query)
     if statement is None:
-        return await con.fetchrow(query, *args)
+        return await told(con, con.fetchrow(query, *args))
     try:
         rows = await con._protocol.bind_execute(statement, args, "", 1, False, None)
+    except InternalClientError as error:
+        raise _what_it_is(con, error) from error
     except (OutdatedSchemaCacheError, InvalidCachedStatementError) as error:
         if not await _may_repeat(con, error):
             raise
@@ -78,9 +103,11 @@ async def fetch(con: Any, query: str, args: tuple[Any, ...]) -> Any:
     """As Connection.fetch."""
     statement = _cached(con, query)
     if statement is None:
-        return await con.fetch(query, *args)
+        return await told(con, con.fetch(query, *args))
     try:
         return await con._protocol.bind_execute(statement, args, "", 0, False, None)
+    except InternalClientError as error:
+        raise _what_it_is(con, error) from error
     except (OutdatedSchemaCacheError, InvalidCachedStatementError) as error:
         if not await _may_repeat(con, error):
             raise

@@ -20,6 +20,8 @@ Place = tuple[CodeType, int]
 
 def capture(frame: FrameType | None, depth: int) -> tuple[Place, ...]:
     """The places of the innermost frames outside of the pool and asyncpg, innermost first."""
+    if depth == 1 and frame is not None and _skipped.get(frame.f_code.co_filename) is False:
+        return ((frame.f_code, frame.f_lasti),)  # every acquire of a pool without leak_threshold
     places: list[Place] = []
     while frame is not None:
         code = frame.f_code
