@@ -20,7 +20,6 @@ import pytest
 
 from filban.cluster import Binaries, Cluster, find_all, throwaway
 
-DEFAULT_MAJOR = int(os.environ.get("FILBAN_TEST_MAJOR", "15"))
 # What CI has to have; whatever else the machine has is tested as well.
 REQUIRED_MAJORS = (15, 18)
 # Quotes of both kinds, spaces, percent, slash, question mark, ampersand, equals, not ASCII.
@@ -67,6 +66,18 @@ def server_binaries() -> dict[int, Binaries]:
         if binaries.has_library(CONTRIB) and not known.has_library(CONTRIB):
             best[binaries.major] = binaries
     return best
+
+
+def _default_major() -> int:
+    """15, or where that is missing the oldest that is here with contrib."""
+    if named := os.environ.get("FILBAN_TEST_MAJOR"):
+        return int(named)
+    here = server_binaries()
+    with_contrib = [major for major, b in here.items() if b.has_library(CONTRIB)]
+    return 15 if 15 in here else min(with_contrib, default=15)
+
+
+DEFAULT_MAJOR = _default_major()
 
 
 def settings_for(binaries: Binaries) -> dict[str, Any]:
@@ -132,10 +143,17 @@ async def _create_plain_role(cluster: Cluster) -> None:
     await Database(cluster, "postgres").execute(f"CREATE ROLE {PLAIN_ROLE} LOGIN")
 
 
+class Majors(dict[int, Binaries]):
+    """Major -> the programs that the tests use; asking for one that is not here skips the test."""
+
+    def __missing__(self, major: int) -> NoReturn:
+        lacking(f"PostgreSQL {major}")
+
+
 @pytest.fixture(scope="session")
 def majors() -> dict[int, Binaries]:
     """Installed majors -> the programs that the tests use."""
-    return server_binaries()
+    return Majors(server_binaries())
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from conftest import REQUIRED_MAJORS, fresh_database
+from conftest import REQUIRED_MAJORS, fresh_database, lacking
 from filban.cluster import Cluster
 from filban.pool.clean import Judge
 
@@ -232,7 +232,10 @@ COMMANDS = ("BEGIN", "SAVEPOINT", "ROLLBACK", "SET", "TRUNCATE", "COPY", "LOCK",
 # The majors that a CI machine has with contrib.
 @pytest.fixture(scope="module", params=REQUIRED_MAJORS, ids=lambda major: f"pg{major}")
 def cluster(request: pytest.FixtureRequest, cluster_of: Callable[[int], Cluster]) -> Cluster:
-    return cluster_of(request.param)
+    found = cluster_of(request.param)
+    if not found.binaries.has_library("pg_trgm"):
+        lacking(f"PostgreSQL {request.param} with contrib")
+    return found
 
 
 @pytest.fixture

@@ -52,6 +52,8 @@ def tls(tmp_path_factory):
 
 async def switch_on(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
+    if not await connection.fetchval("SHOW ssl_library"):
+        lacking("a PostgreSQL that is built with TLS")
     await connection.execute("ALTER SYSTEM SET ssl = on")
     await connection.execute("SELECT pg_reload_conf()")
     await connection.close()

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.conftest import lacking
+from tests.conftest import CONTRIB, lacking
 
-from filban.cluster import Binaries, find_all
+from filban.cluster import Binaries, find_all, find_binaries
 from filban.errors import BinariesNotFound, DiskFull, ExtraMissing, UsageError
 from filban.finding import Report, Severity
 from filban.flows.demo import DemoOptions, demo, stop
@@ -82,6 +82,8 @@ def test_the_data_is_what_was_asked_for(report: Report) -> None:
 
 def test_the_slowest_statements_come_from_the_server(report: Report) -> None:
     traffic = report.facts["traffic"]
+    if not find_binaries().has_library(CONTRIB):
+        lacking(f"{CONTRIB} for the programs that the demo chooses")
     assert traffic["measured_by"] == "pg_stat_statements"
     assert traffic["statements"] == SMALL["traffic_calls"]
     assert traffic["connections_leaked"] == 0

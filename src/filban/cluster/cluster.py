@@ -218,6 +218,7 @@ class Cluster:
             await self._start_on_some_port(wait, timeout, tries - 1)
 
     async def _start_once(self, wait: bool, timeout: float) -> None:
+        startup.same_version(self.binaries, self.data_dir)
         await startup.clear_the_way(self.data_dir)
         since = self.log_file.stat().st_size if self.log_file.exists() else 0
         pid = await startup.launch(self.binaries, self.data_dir, self.log_file)

@@ -102,6 +102,19 @@ _REASONS: tuple[tuple[str, type[ClusterError], str], ...] = (
 )
 
 
+def same_version(binaries: Binaries, data_dir: Path) -> None:
+    """Raises ClusterError when the files are another major's: the server itself may stumble over a
+    setting first, and say that."""
+    made_by = (data_dir / "PG_VERSION").read_text().strip()
+    if made_by != str(binaries.major):
+        raise ClusterError(
+            f"the data directory {data_dir} is PostgreSQL {made_by}'s, incompatible with the "
+            f"programs of {binaries.major}",
+            hint="use the programs of the version in its PG_VERSION file: --bin-dir, or install "
+            "that one",
+        )
+
+
 async def clear_the_way(data_dir: Path) -> None:
     """Remove the lock files of a dead server that would keep PostgreSQL from starting.
 
