@@ -7,7 +7,7 @@ there too (the fix runs on the primary), what rests on counters or progress is t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from filban.finding import Finding, Fix
 from filban.index.upkeep import bloat as _bloat
@@ -32,6 +32,18 @@ _PACKAGE = __package__ or ""
 READ_ALL = "grant pg_read_all_data"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What the cluster's other servers have counted. scans: oid -> how often; windows: for how many
+    seconds each of them has counted, None where it does not say."""
+
+    scans: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    windows: tuple[float | None, ...] = ()
+
+
+NOWHERE = Elsewhere()
+
+
 async def indexes(session: Session) -> list[Index]:
     """Every index of the database that is a user's; a partitioned one with its parts' numbers."""
     return whole(await session.rows(Query(_PACKAGE, "indexes"), Index))
@@ -42,9 +54,16 @@ async def foreign_keys(session: Session) -> list[ForeignKey]:
     return await session.rows(Query(_PACKAGE, "foreign_keys"), ForeignKey)
 
 
-async def usage(session: Session, limits: UsageThresholds) -> Outcome:
+async def observation(session: Session) -> Observation:
+    """Since when this server has counted scans."""
+    return await session.row(Query(_PACKAGE, "observation"), Observation)
+
+
+async def usage(
+    session: Session, limits: UsageThresholds, elsewhere: Elsewhere = NOWHERE
+) -> Outcome:
     """index.invalid, index.duplicate, index.redundant and index.unused."""
-    known = await indexes(session)
+    known = await _with_scans(session, elsewhere)
     unread = sum(not i.is_readable for i in known)
     what = f"expressions of {count(unread, 'index', 'indexes')}: the tables are locked exclusively"
     superfluous = _redundancy.superfluous(known)
@@ -53,7 +72,7 @@ async def usage(session: Session, limits: UsageThresholds) -> Outcome:
         gone = {s.index.oid for s in superfluous}
         parts += [
             await _invalid_ones(session, known),
-            await _unused_ones(session, [i for i in known if i.oid not in gone], limits),
+            await _unused_ones(session, [i for i in known if i.oid not in gone], limits, elsewhere),
         ]
     return Outcome(
         findings=tuple(f for part in parts for f in part.findings),
@@ -64,6 +83,13 @@ async def usage(session: Session, limits: UsageThresholds) -> Outcome:
         | {k: v for part in parts for k, v in part.facts.items()},
         hidden=(Hidden(what, "look again later; lock.blocked names the holder"),) if unread else (),
     )
+
+
+async def _with_scans(session: Session, elsewhere: Elsewhere) -> list[Index]:
+    """Every index; its scans are those of all servers."""
+    here = await session.rows(Query(_PACKAGE, "indexes"), Index)
+    there = elsewhere.scans
+    return whole([dataclasses.replace(i, scans=i.scans + there.get(i.oid, 0)) for i in here])
 
 
 async def _superfluous(
@@ -81,16 +107,18 @@ async def _invalid_ones(session: Session, known: Sequence[Index]) -> Outcome:
 
 
 async def _unused_ones(
-    session: Session, staying: Sequence[Index], limits: UsageThresholds
+    session: Session, staying: Sequence[Index], limits: UsageThresholds, elsewhere: Elsewhere
 ) -> Outcome:
-    """While the counters are younger than the window: a fact, no verdict."""
-    seen = await session.row(Query(_PACKAGE, "observation"), Observation)
+    """While any server's counters are younger than the window: a fact, no verdict."""
+    seen = await observation(session)
     facts = {"index_scans_counted_since": seen.since}
-    if seen.window_seconds is None or seen.window_seconds < limits.unused_window_seconds:
+    windows = [w for w in (seen.window_seconds, *elsewhere.windows) if w is not None]
+    if len(windows) <= len(elsewhere.windows) or min(windows) < limits.unused_window_seconds:
         return Outcome(facts=facts)
     found = _unused.unused(staying, await foreign_keys(session), limits)
     definitions = await _definitions(session, [index.oid for index in found])
-    return Outcome(tuple(_unused.findings(found, seen.window_seconds, definitions)), facts)
+    others = len(elsewhere.windows)
+    return Outcome(tuple(_unused.findings(found, min(windows), definitions, others)), facts)
 
 
 async def missing_foreign_keys(session: Session, limits: ForeignKeyThresholds) -> Outcome:

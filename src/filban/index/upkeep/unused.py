@@ -10,7 +10,7 @@ from filban.index.upkeep.foreign_keys import supports
 from filban.index.upkeep.removal import drop
 from filban.index.upkeep.rows import ForeignKey, Index
 from filban.index.upkeep.thresholds import UsageThresholds
-from filban.units import duration, size
+from filban.units import count, duration, size
 
 
 def unused(
@@ -38,9 +38,20 @@ def _may_go(index: Index, limits: UsageThresholds) -> bool:
 
 
 def findings(
-    found: Iterable[Index], window_seconds: float, definitions: Mapping[int, str]
+    found: Iterable[Index],
+    window_seconds: float,
+    definitions: Mapping[int, str],
+    other_servers: int = 0,
 ) -> Iterator[Finding]:
-    """index.unused, one an index (a partitioned one with all its parts)."""
+    """index.unused, one an index (a partitioned one with all its parts).
+
+    other_servers: on how many standbys its scans were counted as well.
+    """
+    elsewhere = (
+        f"Its scans on {count(other_servers, 'standby')} are counted in; look at any other one"
+        if other_servers
+        else "Scans on standbys are counted there: look at each of them first (filban indexes --on)"
+    )
     for index in found:
         yield Finding(
             code="index.unused",
@@ -59,7 +70,7 @@ def findings(
             fix=drop(
                 index,
                 definitions.get(index.oid),
-                "Scans on standbys are counted there: look at each of them first, and at jobs "
-                "that run less often than this window. A young index has been watched for less.",
+                f"{elsewhere}, and at jobs that run less often than this window. A young index has "
+                "been watched for less.",
             ),
         )
