@@ -12,7 +12,7 @@ from filban.profile.logs.sniff import SAMPLE_BYTES, Reader, reader_for
 _MB = 1024 * 1024
 # What is read and looked at at once, by format: some 20,000 events, so that polars' cost per
 # operation does not matter, and all stays below 300 MB of memory.
-PIECES = {"stderr": 4 * _MB, "csvlog": 8 * _MB, "jsonlog": 10 * _MB}
+PIECES = {"stderr": 4 * _MB, "csvlog": 7 * _MB, "jsonlog": 8 * _MB}
 PIECE = 4 * _MB  # of other formats, which go through Python's own objects
 FIRST = 1 * _MB  # while the format is not known
 LONGEST = 16 * _MB  # an event longer than this is not waited for
