@@ -29,6 +29,7 @@ PLAIN_ROLE = "plain"
 TEST_SETTINGS = {
     "wal_level": "replica",
     "max_connections": 100,
+    "max_prepared_transactions": 5,
     "track_io_timing": True,
     "shared_preload_libraries": "pg_stat_statements",
 }

@@ -2,7 +2,8 @@
 
 Needs `pip install 'filban[bench]'` and PostgreSQL programs; starts its own server. The contestants
 take turns in every round, so that what else the machine does hits all of them; medians of the
-rounds' ratios. Cases: 50 and 8 tasks on 10 connections, and one task over a link of 2 ms.
+rounds' ratios. Cases: 50 and 8 tasks on 10 connections, and one task over a link of 2 ms;
+then what leak detection costs an acquire.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from pathlib import Path
 import uvloop
 from peers import POOLS, ROWS, Operation, held, prepare, slow_link
 
+from filban import Pool, create_pool
 from filban.cluster import throwaway
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from result import finish
 
 CONNECTIONS = 10
+ACQUIRES = 10_000  # of a run that times nothing else
 
 
 async def measure(operation: Operation, tasks: int, seconds: float) -> float:
@@ -71,6 +74,33 @@ def ratio(results: dict[str, list[float]], name: str, to: str) -> float:
     return round(statistics.median(a / b for a, b in pairs), 2)
 
 
+async def leak_detection(dsn: str, rounds: int) -> float:
+    """Microseconds of processor time that `leak_threshold` adds to an acquire with its release,
+    eight calls deep, as a request handler is. Median over the rounds of the difference."""
+    async with (
+        create_pool(dsn, min_size=1, max_size=1) as without,
+        create_pool(dsn, min_size=1, max_size=1, leak_threshold=30.0) as watching,
+    ):
+        for pool in (without, watching):
+            await _acquires(pool, depth=8)
+        added = [
+            await _acquires(watching, depth=8) - await _acquires(without, depth=8)
+            for _ in range(rounds)
+        ]
+        return round(statistics.median(added) * 1e6, 2)
+
+
+async def _acquires(pool: Pool, depth: int) -> float:
+    """Seconds of processor time of one acquire and release."""
+    if depth:
+        return await _acquires(pool, depth - 1)
+    started = time.process_time()
+    for _ in range(ACQUIRES):
+        async with pool.acquire():
+            pass
+    return (time.process_time() - started) / ACQUIRES
+
+
 async def main(rounds: int, seconds: float) -> None:
     metrics: dict[str, float] = {}
     peers: dict[str, float] = {}
@@ -93,7 +123,8 @@ async def main(rounds: int, seconds: float) -> None:
                     kept[f"{case}_{name}_x_asyncpg"] = to_asyncpg
                     if name.startswith("filban"):
                         kept[f"{case}_{name}_x_held"] = to_held
-    print()
+        metrics["leak_detection_us_an_acquire"] = await leak_detection(dsn, rounds)
+    print(f"\nleak detection adds {metrics['leak_detection_us_an_acquire']} us to an acquire\n")
     finish("pool_throughput", metrics, peers, rounds=rounds, seconds=seconds)
 
 

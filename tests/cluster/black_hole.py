@@ -16,7 +16,7 @@ import asyncpg
 from filban.cluster import throwaway
 from filban.errors import CommitUnknown
 from filban.pool.routing import Policy, connect
-from filban.pool.routing.node import limit_silence
+from filban.pool.routing.probing import limit_silence
 
 POLICY = Policy(probe_timeout=2.0, connect_timeout=2.0, tcp_user_timeout=2.0)
 

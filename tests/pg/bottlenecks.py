@@ -103,13 +103,11 @@ async def missing_index(db: Database) -> AsyncIterator[None]:
     """One row is looked up by a column without an index, again and again."""
     await db.execute(
         "CREATE TABLE accounts AS SELECT i AS id, md5(i::text) AS email "
-        "FROM generate_series(1, 30000) i"
+        "FROM generate_series(1, 60000) i"
     )
     await db.execute("ALTER TABLE accounts ADD PRIMARY KEY (id)")
     await db.execute("VACUUM ANALYZE accounts")
-    script = (
-        "\\set i random(1, 30000)\nSELECT id FROM accounts WHERE email = md5((:i)::text) LIMIT 1;\n"
-    )
+    script = "\\set i random(1, 60000)\nSELECT id FROM accounts WHERE email = md5((:i)::text);\n"
     async with pgbench(db, script, 4, "-M", "prepared"):
         yield
 
@@ -233,10 +231,11 @@ async def checkpoint_storm(db: Database) -> AsyncIterator[None]:
         "SELECT i AS id, repeat('x', 400) AS body FROM generate_series(1, 40000) i"
     )
     await db.execute("ALTER TABLE wide ADD PRIMARY KEY (id)")
+    # 64 pages each, so that the commits are few and the WAL is much
     script = (
         "\\set i random(1, 40000)\n"
-        "UPDATE wide SET body = repeat('y', 400) WHERE id IN (:i, :i + 97, :i + 1001, :i + 5003,"
-        " :i + 7001, :i - 97, :i - 1001, :i - 5003);\n"
+        "UPDATE wide SET body = repeat('y', 400) FROM generate_series(0, 63) n "
+        "WHERE id = (:i + n * 613) % 40000;\n"
     )
     db.cluster.configure({"max_wal_size": "32MB", "min_wal_size": "32MB"})
     await db.cluster.reload()
@@ -311,12 +310,16 @@ async def jit(db: Database) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def dead_rows(db: Database) -> AsyncIterator[None]:
-    """A job table that vacuum has never seen: mostly dead rows, all of which are read."""
-    await db.execute("CREATE TABLE jobs (id int, done bool) WITH (autovacuum_enabled = off)")
-    await db.execute("INSERT INTO jobs SELECT i, false FROM generate_series(1, 1000) i")
-    for _ in range(150):
-        await db.execute("UPDATE jobs SET done = NOT done")
-    async with pgbench(db, "SELECT count(*) FROM jobs WHERE NOT done;\n", 4):
+    """A job table that vacuum has never seen: mostly dead rows, all of whose pages are read."""
+    await db.execute(
+        "CREATE TABLE jobs (id int, done bool, body text) WITH (autovacuum_enabled = off)"
+    )
+    await db.execute(
+        "INSERT INTO jobs SELECT i, false, repeat('x', 200) FROM generate_series(1, 100000) i"
+    )
+    await db.execute("DELETE FROM jobs WHERE id % 100 <> 0")
+    count = "(SELECT count(*) FROM jobs WHERE NOT done)"
+    async with clients(db, 3, executing(f"SELECT {' + '.join([count] * 9)}")):
         yield
 
 
@@ -377,8 +380,10 @@ async def bulk_inserts(db: Database) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def notify_queue(db: Database) -> AsyncIterator[None]:
-    """Transactions that notify commit one after another."""
-    async with pgbench(db, "NOTIFY news, 'x';\n", 8):
+    """Transactions that notify wait for the disk one after another, not together."""
+    await db.execute("CREATE TABLE news (id bigserial PRIMARY KEY)")
+    script = "BEGIN;\nINSERT INTO news DEFAULT VALUES;\nNOTIFY news, 'x';\nCOMMIT;\n"
+    async with pgbench(db, script, 8):
         yield
 
 

@@ -20,6 +20,7 @@ from conftest import (
     running,
     settings_for,
 )
+from filban.cli.app import run
 from filban.cluster import Binaries, Cluster, throwaway
 from filban.finding import Finding, Severity
 from filban.pg import session
@@ -283,10 +284,9 @@ async def test_the_command(busy: Database, tmp_path):
 
 
 @pytest.mark.parametrize("given", ["1s", "soon", "-3", "2d"])
-async def test_an_interval_that_cannot_be(given: str):
-    status, _, said = await filban("diagnose", "postgresql://127.0.0.1:1/x", f"--for={given}")
-    assert status == 2
-    assert "Traceback" not in said
+def test_an_interval_that_cannot_be(given: str, capsys):
+    assert run(["diagnose", "postgresql://127.0.0.1:1/x", f"--for={given}"]) == 2
+    assert "filban: " in capsys.readouterr().err
 
 
 async def filban(*arguments: str) -> tuple[int, str, str]:

@@ -97,12 +97,11 @@ async def test_idle_connections_above_the_floor_are_closed(db):
 
 
 async def test_only_what_has_been_idle_for_long_is_probed(db):
-    async with pool_of(db, probe_after=0.2) as pool:
+    async with pool_of(db, probe_after=100.0) as pool:
         await pool.fetchval("SELECT 1")
-        pool._holders[0].idle_since = pool._loop.time()
         await pool.fetchval("SELECT 1")
         assert pool.stats().probes == 0
-        pool._holders[0].idle_since -= 1
+        pool._holders[0].idle_since -= 101
         assert await pool.fetchval("SELECT 1") == 1
         assert (pool.stats().probes, pool.stats().connects) == (1, 1)
         pool.probe_after = None

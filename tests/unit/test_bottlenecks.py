@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from filban.cli.diagnose import parse_duration
 from filban.errors import UsageError
 from filban.finding import Severity
+from filban.pg.locks import LockWait
 from filban.profile.bottlenecks import CODES, NAMES, judge
 from filban.profile.bottlenecks.interval import Interval, Limits, Statement, change, table_changes
-from filban.profile.bottlenecks.load import class_of, margin, summarise
+from filban.profile.bottlenecks.load import class_of, margin
 from filban.profile.bottlenecks.lookups import columns
 from filban.profile.bottlenecks.machine import Machine
 from filban.profile.bottlenecks.parts import parts
@@ -25,10 +27,11 @@ from filban.profile.bottlenecks.rows import (
     Connections,
     Database,
     Io,
-    Seen,
     Table,
     Wal,
 )
+from filban.profile.bottlenecks.tally import MOST_TEXTS, OTHERS, summarise
+from filban.profile.waits import Sample, Seen
 
 LIMITS = Limits(
     block_bytes=8192,
@@ -53,24 +56,32 @@ def zero(kind: type[Any], **values: float) -> Any:
 def seen(pid: int = 1, wait: str = "", state: str = "active", **values: Any) -> Seen:
     """A session; `wait` is Type:Event."""
     kind, _, event = wait.partition(":")
-    known: dict[str, Any] = {
-        "leader_pid": None,
+    known: dict[str, Any] = dict.fromkeys(f.name for f in dataclasses.fields(Seen)) | {
         "backend_type": "client backend",
         "query_id": 7,
         "query": "SELECT 1",
-        "query_seconds": 0.01,
         "state_seconds": 0.01,
-        "blocked_by": (),
-    } | values
-    return Seen(
-        pid=pid, state=state, wait_event_type=kind or None, wait_event=event or None, **known
-    )
+        "hidden": False,
+    }
+    known |= {"pid": pid, "state": state, "wait_event_type": kind or None}
+    return Seen(**known | {"wait_event": event or None} | values)
+
+
+def queued(pid: int, *blocked_by: int, gids: tuple[str, ...] = ()) -> LockWait:
+    """A session in a lock queue; without `blocked_by` it is only in the way."""
+    known: dict[str, Any] = dict.fromkeys(f.name for f in dataclasses.fields(LockWait))
+    known |= {"pid": pid, "blocked_by": blocked_by, "prepared_gids": gids, "end_sql": "end it"}
+    return LockWait(**known)
+
+
+def moment(*sessions: Seen, waits: Sequence[LockWait] = ()) -> Sample:
+    return Sample(datetime.now(UTC), sessions, tuple(waits))
 
 
 def interval(samples: Sequence[Sequence[Seen]], **values: Any) -> Interval:
     known: dict[str, Any] = {
         "seconds": 10.0,
-        "load": summarise(samples),
+        "load": summarise([moment(*sample) for sample in samples]),
         "database": zero(Database),
         "checkpoints": zero(Checkpoints),
         "wal": zero(Wal),
@@ -138,43 +149,67 @@ def test_idle_in_transaction_is_a_round_trip_while_it_is_short():
 
 
 def test_a_queue_counts_for_whoever_is_in_front():
-    """3 waits for 2, which waits for 1, which has forgotten its transaction."""
+    """3 and 4 wait for 2, which waits for 1, which has forgotten its transaction."""
     forgotten = seen(1, "Client:ClientRead", "idle in transaction", state_seconds=9.0, query="A")
-    load = summarise(
-        [
-            [
-                forgotten,
-                seen(2, "Lock:relation", blocked_by=(1,)),
-                seen(3, "Lock:relation", blocked_by=(2,)),
-            ]
-        ]
-    )
-    assert load.behind_idle == {"lock_relation": 2.0}
-    assert [(b.pid, b.waiting, b.query) for b in load.blockers] == [(1, 2.0, "A")]
+    waiting = [seen(pid, "Lock:relation") for pid in (2, 3, 4)]
+    waits = [queued(1), queued(2, 1), queued(3, 2), queued(4, 2)]
+    load = summarise([moment(forgotten, *waiting, waits=waits)])
+    assert load.behind_idle == {"lock_relation": 3.0}
+    assert [(b.pid, b.waiting, b.query) for b in load.blockers] == [(1, 3.0, "A")]
+    assert [(b.pid, b.waiting, b.end_sql) for b in load.queuers] == [(2, 2.0, "end it")]
     assert load.forgotten == 1.0
 
 
+def test_the_forgotten_transaction_is_named_not_the_lock():
+    forgotten = seen(1, "Client:ClientRead", "idle in transaction", state_seconds=9.0)
+    queue = moment(forgotten, seen(2, "Lock:tuple"), waits=[queued(1), queued(2, 1)])
+    found = always(load=summarise([queue] * 50))
+    verdict, (first, *_), _ = judge(found)
+    assert verdict.bottleneck == "idle_in_transaction"
+    assert first.fix is not None
+    assert first.fix.sql == "end it"
+
+
 def test_a_circle_has_nobody_in_front():
-    load = summarise(
-        [[seen(1, "Lock:tuple", blocked_by=(2,)), seen(2, "Lock:tuple", blocked_by=(1,))]]
-    )
+    sessions = [seen(1, "Lock:tuple"), seen(2, "Lock:tuple")]
+    load = summarise([moment(*sessions, waits=[queued(1, 2), queued(2, 1)])])
     assert load.blockers == ()
     assert load.of("lock_row") == 2.0
 
 
+def test_a_prepared_transaction_is_nobody_to_end():
+    load = summarise([moment(seen(1, "Lock:tuple"), waits=[queued(1, gids=("left",))])])
+    assert (load.blockers, load.of("lock_row")) == ((), 1.0)
+
+
+def test_hidden_sessions_are_not_counted():
+    load = summarise([moment(seen(1, state="", hidden=True), seen(2, hidden=True))])
+    assert load.total == 0.0
+
+
 def test_a_statement_that_was_not_yet_analysed_is_known_by_its_text():
-    load = summarise([[seen(1), seen(2, query_id=None), seen(3, query_id=None, query="other")]])
+    load = summarise(
+        [moment(seen(1), seen(2, query_id=None), seen(3, query_id=None, query="other"))]
+    )
     assert [(s.query_id, s.total) for s in load.statements] == [(7, 2.0), (None, 1.0)]
+
+
+def test_texts_without_an_id_do_not_pile_up():
+    texts = [seen(i, query_id=None, query=f"SELECT {i}") for i in range(MOST_TEXTS + 10)]
+    load = summarise([moment(*texts)])
+    assert len(load.statements) == MOST_TEXTS + 1
+    assert (load.statements[0].query, load.statements[0].total) == (OTHERS, 10.0)
+    assert load.total == MOST_TEXTS + 10
 
 
 def test_parallel_workers_stand_for_their_leader():
     load = summarise(
         [
-            [
+            moment(
                 seen(1, "IPC:ExecuteGather"),
                 seen(2, backend_type="parallel worker", leader_pid=1),
                 seen(3, backend_type="autovacuum worker"),
-            ]
+            )
         ]
     )
     assert (load.total, load.workers) == (1.0, 1.0)
@@ -217,6 +252,7 @@ def statement(**values: float) -> Statement:
         (statement(exec_ms=1_000.0, calls=3), "cpu"),  # still in flight, rather
         (statement(exec_ms=1_000.0, calls=100_000), "cpu"),  # 0.09 ms: protocol and parsing
         (statement(exec_ms=4_000.0, plan_ms=6_000.0), "planning"),
+        (statement(exec_ms=9_999.0, plan_ms=15_000.0), "planning"),  # by track_planning
         (statement(jit_ms=8_000.0), "jit"),
         (statement(temp_blocks=900.0, blocks=100.0), "temp"),
     ],
@@ -253,6 +289,8 @@ def test_dead_rows_matter_where_they_are_read():
     assert bottleneck(always(seen(), statements=None, tables=(dead,))) == "vacuum"
     by_key = dataclasses.replace(dead, index_scans=5000.0)
     assert bottleneck(always(seen(), statements=None, tables=(by_key,))) == "cpu"
+    reads = dataclasses.replace(dead, blocks_read=5000.0)
+    assert bottleneck(always(seen(1, "IO:DataFileRead"), tables=(reads,))) == "vacuum"
     due = dataclasses.replace(dead, vacuum_at=10_000.0)
     assert bottleneck(always(seen(), statements=None, tables=(due,))) == "cpu"
 
@@ -298,7 +336,12 @@ def test_a_full_machine_hides_who_waits_for_it():
     """Sessions that queue for a processor look idle: what they ran counts as well."""
     rare = [[seen()]] * 10 + [[]] * 40
     assert bottleneck(interval(rare, machine=MACHINE)) == "cpu"
-    assert bottleneck(interval(rare, machine=dataclasses.replace(MACHINE, executing=0.1))) is None
+    crowded = dataclasses.replace(MACHINE, executing=0.1)
+    assert bottleneck(interval(rare, machine=crowded)) == "cpu"
+    light = dataclasses.replace(MACHINE, executing=0.1, queueing=0.5)
+    assert bottleneck(interval(rare, machine=light)) is None
+    counted = zero(Database, active_ms=9_000.0)
+    assert bottleneck(interval(rare, database=counted)) == "cpu"
     waits = [[seen(1, "IO:WALSync")]] * 10 + [[]] * 40
     assert bottleneck(interval(waits, machine=MACHINE)) is None
 
@@ -367,7 +410,7 @@ def test_parts_are_a_division(
         [[seen(pid, wait) for pid, wait in enumerate(sample)] for sample in samples],
         database=zero(Database, deadlocks=deadlocks, rows_returned=10.0),
         statements=(statement(exec_ms=exec_ms, jit_ms=min(jit_ms, exec_ms), temp_blocks=3.0),),
-        tables=(table(rows_in_scans=20.0, dead_rows=5_000.0),),
+        tables=(table(rows_in_scans=20.0, dead_rows=5_000.0, blocks_read=9.0),),
     )
     divided = parts(found)
     assert all(part.sessions > 0 for part in divided)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from filban import __version__
-from filban.cli import check, demo, diagnose, explain, logs, pool, queries, top
+from filban.cli import check, demo, diagnose, explain, indexes, logs, pool, queries, top, waits
 from filban.cli.common import fail, print_any_letter, standard_output
 from filban.errors import FilbanError, Interrupted
 
@@ -43,10 +43,12 @@ check.register(app)
 demo.register(app)
 diagnose.register(app)
 explain.register(app)
+indexes.register(app)
 logs.register(app)
 pool.register(app)
 queries.register(app)
 top.register(app)
+waits.register(app)
 
 
 def run(arguments: list[str] | None = None) -> int:

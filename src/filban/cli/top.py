@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from filban import config
 from filban.cli.common import (
@@ -88,8 +90,14 @@ def top(
         raise UsageError("top needs a terminal", hint="--once prints one screen anywhere")
     from filban.cli.live import Top
 
-    run_async(lambda: Top(where, view).run(out))
+    run_async(lambda: Top(where, view).run(_resizable()))
     return 0
+
+
+def _resizable() -> Console:
+    """Rich would hold on to COLUMNS and LINES (tmux, watch and CI set them) after a resize."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    return Console(highlight=False, _environ=kept)
 
 
 async def _once(where: Target, view: View) -> Shown:

@@ -102,14 +102,12 @@ def _counts(look: Look) -> Text:
     idle = sum((s.state or "").startswith("idle") for s in clients)
     blocked = sum(w.waited_seconds is not None for w in look.waits)
     hidden = sum(s.hidden for s in look.sessions)
-    text = Text(
-        f"{look.counters.connections}/{look.counters.connections_allowed} connections"
-        f" · {running} running · {sum(s.waits for s in clients)} waiting"
-    )
+    text = Text(f"{look.counters.connections}/{look.counters.connections_allowed} connections")
+    if hidden:  # first: the counts that follow are of the others
+        text.append(f" · {hidden} not visible to this role: grant pg_monitor", "magenta")
+    text.append(f" · {running} running · {sum(s.waits for s in clients)} waiting")
     text.append(f" · {blocked} blocked", "bold red" if blocked else "")
     text.append(f" · {idle} idle in transaction", "yellow" if idle else "")
-    if hidden:
-        text.append(f" · {hidden} not visible to this role: grant pg_monitor", "magenta")
     return text
 
 

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from filban.flows.demo.news.traffic import Asked, Ran
 from filban.flows.demo.plans import query_id
-from filban.pg import Cap, Query, Session
+from filban.pg import Cap, Session
+from filban.profile.statements import Snapshot, by_statement, delta, take
 
-PACKAGE = "filban.flows.demo"
 Source = Literal["pg_stat_statements", "the client's clock"]
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """One row of pg_stat_statements: totals since it was last reset."""
-
-    queryid: int
-    query: str
-    calls: int
-    total_ms: float
-    rows: int
-    blocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +39,27 @@ class Slowest:
     statements: tuple[Slow, ...]
 
 
-async def counted(session: Session) -> dict[int, Counted]:
-    """pg_stat_statements as it stands; empty where it is not installed.
+async def counted(session: Session) -> Snapshot | None:
+    """pg_stat_statements as it stands; None where it is not installed.
 
     Two readings are compared, because a reset would take away what others rely on.
     """
-    if not session.server.has(Cap.STATEMENTS):
-        return {}
-    rows = await session.rows(Query(PACKAGE, "statements"), Counted)
-    return {row.queryid: row for row in rows}
+    return await take(session) if session.server.has(Cap.STATEMENTS) else None
 
 
-async def slowest(
-    session: Session, connection: Any, before: Mapping[int, Counted], ran: Ran
-) -> Slowest:
+async def slowest(session: Session, connection: Any, before: Snapshot | None, ran: Ran) -> Slowest:
     """Rank the traffic's statements by the time they took since `before`.
 
     connection: one as the service has it, on which its statements are planned.
     """
-    if not session.server.has(Cap.STATEMENTS):
+    if before is None:
         totals = ((a, len(a.seconds), 1000 * sum(a.seconds)) for a in ran.statements)
         return Slowest("the client's clock", _ranked(totals))
-    after = await counted(session)
-    totals_on_server = []
-    for asked in ran.statements:
-        identity = await query_id(connection, asked)
-        now, then = after.get(identity), before.get(identity)
-        if now is not None:
-            calls = now.calls - (then.calls if then else 0)
-            totals_on_server.append((asked, calls, now.total_ms - (then.total_ms if then else 0)))
-    return Slowest("pg_stat_statements", _ranked(totals_on_server))
+    grown = by_statement(delta(before, await take(session)).entries)
+    by_id = {query: counts for (_, query), counts in grown.items()}
+    asked = [(each, by_id.get(await query_id(connection, each))) for each in ran.statements]
+    on_server = ((each, counts.calls, counts.exec_ms) for each, counts in asked if counts)
+    return Slowest("pg_stat_statements", _ranked(on_server))
 
 
 def _ranked(totals: Iterable[tuple[Asked, int, float]]) -> tuple[Slow, ...]:

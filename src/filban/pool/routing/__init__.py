@@ -3,8 +3,8 @@
     connect(dsn | patroni=[…]) -> Router
     router.write(), router.read(max_lag=…, after=token), router.execute(sql)
 
-Reading order: tokens (what a write leaves behind), lag, rows (what a probe returns), node (one
-server and its pool), watch (its probe), roles (who is what), balance (who answers), router.
+Reading order: tokens (what a write leaves behind), lag, rows (what a probe returns), probing, node
+(one server and its pool), watch (looks at it), roles (who is what), balance (who answers), router.
 """
 
 from filban.pool.routing.policy import Policy

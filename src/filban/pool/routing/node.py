@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
 
-import asyncpg
-
-from filban.errors import ConnectError, FilbanError, RightsMissing
+from filban.errors import ConnectError, FilbanError
 from filban.pg.connect import connect_errors
 from filban.pg.dsn import Address, Target
-from filban.pg.loader import Query
 from filban.pool import pgbouncer as _bouncer
 from filban.pool.pool import Pool, create_pool
 from filban.pool.routing.balance import Load, share_after
 from filban.pool.routing.commit import LONGEST_NAME, RoutedConnection
 from filban.pool.routing.policy import Policy
+from filban.pool.routing.probing import answers_within, limit_silence, probe
 from filban.pool.routing.rows import Position
 from filban.pool.routing.tokens import Token
 
-_PACKAGE = "filban.pool.routing"
 # How much one probe moves the mean latency: the last eight count for two thirds.
 _LATENCY_WEIGHT = 0.125
 _DEFAULT_NAME = "filban"
@@ -238,52 +234,6 @@ class Node:
             )
         limit_silence(opened, self.policy.tcp_user_timeout)
         return opened
-
-
-@contextlib.contextmanager
-def answers_within(address: Address, seconds: float) -> Iterator[None]:
-    """A TimeoutError in the block is the server's silence, not the end of the caller's own time."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise ConnectError(
-            f"{address} has not answered for {seconds:g} s",
-            reason="unreachable",
-            hint="it is frozen, overloaded or cut off",
-        ) from error
-
-
-async def probe(connection: asyncpg.Connection, timeout: float) -> Position:
-    """Where the server stands. Raises what asyncpg raises, TimeoutError after `timeout` seconds."""
-    major = connection.get_server_version().major
-    try:
-        return await _position(connection, "position", major, timeout)
-    except asyncpg.InsufficientPrivilegeError:
-        return await _position(connection, "position_uncontrolled", major, timeout)
-
-
-async def _position(
-    connection: asyncpg.Connection, name: str, major: int, timeout: float
-) -> Position:
-    record = await connection.fetchrow(Query(_PACKAGE, name).text(major), timeout=timeout)
-    if record is None:
-        raise RightsMissing("the probe returned no row", hint="a bug: please report it")
-    return Position(**dict(record))
-
-
-def limit_silence(connection: asyncpg.Connection, seconds: float) -> None:
-    """TCP_USER_TIMEOUT: data that nobody acknowledges ends the connection after `seconds`, not
-    after the kernel's 15 minutes, as when the host has lost its power or its network."""
-    # asyncpg offers no other way to its socket
-    transport = connection._transport  # type: ignore[attr-defined]
-    raw = transport.get_extra_info("socket")
-    if raw is None or raw.family == socket.AF_UNIX or not hasattr(socket, "TCP_USER_TIMEOUT"):
-        return
-    with socket.socket(fileno=raw.fileno()) as borrowed:
-        try:
-            borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
-        finally:
-            borrowed.detach()
 
 
 def _spawn(work: Awaitable[Any]) -> None:

@@ -13,7 +13,8 @@ import asyncpg
 from filban.errors import ConnectError, ConnectionLost, FilbanError, RightsMissing
 from filban.pg.connect import Limits, open_connection, statement_errors
 from filban.pg.loader import Query
-from filban.pool.routing.node import Node, answers_within, limit_silence, probe
+from filban.pool.routing.node import Node
+from filban.pool.routing.probing import answers_within, limit_silence, probe
 from filban.pool.routing.rows import Position
 from filban.pool.routing.tokens import parse_history
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 
 from filban.errors import ConnectError, NotSupported, RightsMissing, StatementFailed
 from filban.pg import Query, Session, connection
 from filban.pg.check import Hidden
 from filban.pg.server import Server
+from filban.profile import waits
 from filban.profile.bottlenecks.interval import (
     Interval,
     Limits,
@@ -18,7 +18,7 @@ from filban.profile.bottlenecks.interval import (
     statement_changes,
     table_changes,
 )
-from filban.profile.bottlenecks.load import summarise
+from filban.profile.bottlenecks.load import CLIENTS, Load
 from filban.profile.bottlenecks.machine import Watch, is_here
 from filban.profile.bottlenecks.rows import (
     Checkpoints,
@@ -26,12 +26,12 @@ from filban.profile.bottlenecks.rows import (
     Connections,
     Database,
     Io,
-    Seen,
     Sender,
     Table,
     Wal,
     Whoami,
 )
+from filban.profile.bottlenecks.tally import Tally
 from filban.profile.statements import collect as statements
 from filban.profile.statements.rows import Snapshot
 
@@ -51,14 +51,15 @@ async def observe(opened: Session, seconds: float) -> tuple[Interval, list[Hidde
     watch = await _watch(opened)
     before = await read(opened)
     started = time.monotonic()
-    samples = await sample(opened, seconds, watch)
+    load = await sample(opened, seconds, watch)
     elapsed = time.monotonic() - started
     machine = watch.end(elapsed) if watch else None
     after = await read(opened)
+    connect_seconds, hidden = await _connecting(opened)
     server = opened.server
     interval = Interval(
         seconds=elapsed,
-        load=summarise(samples),
+        load=load,
         database=change(before.database, after.database),
         checkpoints=change(before.checkpoints, after.checkpoints),
         wal=change(before.wal, after.wal),
@@ -69,12 +70,12 @@ async def observe(opened: Session, seconds: float) -> tuple[Interval, list[Hidde
         senders=after.senders,
         statements=statement_changes(before.statements, after.statements),
         machine=machine,
-        connect_seconds=await _connect_seconds(opened),
+        connect_seconds=connect_seconds,
         limits=limits(server),
         in_recovery=server.in_recovery,
         managed_by=server.managed_by,
     )
-    return interval, _hidden(interval, server)
+    return interval, [*hidden, *_hidden(interval, server)]
 
 
 async def read(opened: Session) -> Reading:
@@ -100,21 +101,22 @@ async def _statements(opened: Session) -> Snapshot | None:
         return None
 
 
-async def sample(opened: Session, seconds: float, watch: Watch | None) -> list[Sequence[Seen]]:
-    """Sessions at many moments, about `period` apart."""
+async def sample(opened: Session, seconds: float, watch: Watch | None) -> Load:
+    """Sessions at many moments, about a period apart."""
     period = min(max(seconds / SAMPLES, SHORTEST_PERIOD_SECONDS), LONGEST_PERIOD_SECONDS)
-    samples: list[Sequence[Seen]] = []
+    tally, taken = Tally(), 0
     until = time.monotonic() + seconds
     if watch is not None:
         watch.begin()
-    while (left := until - time.monotonic()) > 0:
-        seen = await opened.rows(Query(_PACKAGE, "sessions"), Seen)
+    while time.monotonic() < until:
+        now = await waits.sample(opened)
         if watch is not None:
-            watch.sample({s.pid for s in seen if s.backend_type != "startup"})
-        samples.append(seen)
-        jitter = 0.5 + len(samples) * _GOLDEN % 1
-        await asyncio.sleep(min(period * jitter, left))
-    return samples
+            watch.sample({s.pid for s in now.sessions if s.backend_type in CLIENTS})
+        tally.add(now)
+        taken += 1
+        jitter = 0.5 + taken * _GOLDEN % 1
+        await asyncio.sleep(max(0.0, min(period * jitter, until - time.monotonic())))
+    return tally.result()
 
 
 async def _watch(opened: Session) -> Watch | None:
@@ -122,16 +124,17 @@ async def _watch(opened: Session) -> Watch | None:
     return Watch(me.pid) if me.loopback and is_here(me.pid, me.started) else None
 
 
-async def _connect_seconds(opened: Session) -> float | None:
+async def _connecting(opened: Session) -> tuple[float | None, list[Hidden]]:
     """How long a new connection takes now; None when there is no slot for it."""
     started = time.monotonic()
     try:
         async with connection(opened.target):
-            return time.monotonic() - started
+            return time.monotonic() - started, []
     except ConnectError as error:
         if error.reason == "too_many":
-            return None
-        raise
+            return None, []
+        # what was watched is worth more than this one number
+        return 0.0, [Hidden(f"how long a connection takes: {error.message}", error.hint)]
 
 
 def limits(server: Server) -> Limits:

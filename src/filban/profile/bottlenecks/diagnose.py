@@ -152,7 +152,9 @@ def _rates(interval: Interval) -> Mapping[str, float]:
         "deadlocks": database.deadlocks,
         "replay_conflicts": database.conflicts,
     }
-    return {f"{name}_per_second": round(n / interval.seconds, 3) for name, n in grown.items()}
+    rates = {f"{name}_per_second": round(n / interval.seconds, 3) for name, n in grown.items()}
+    # as the server counts it: statements that are too short for samples are in it
+    return {"active_sessions": round(database.active_ms / 1000 / interval.seconds, 3), **rates}
 
 
 def _machine(interval: Interval) -> dict[str, Any] | None:

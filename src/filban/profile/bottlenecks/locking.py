@@ -78,7 +78,7 @@ def _queuing(interval: Interval, held: Held) -> Iterator[Finding]:
             "It wants a lock that conflicts with theirs, and has to be first: "
             f"{one_line(blocker.query)}",
             Fix(
-                sql=f"SELECT pg_cancel_backend({blocker.pid});",
+                sql=_end(blocker),
                 advice="Those behind it go on at once. Run it again with SET lock_timeout = '2s', "
                 "as often as it takes, so that nobody queues behind it for longer.",
                 caution="It has to be run again.",
@@ -106,10 +106,15 @@ def _fix_relation(blocker: Blocker | None) -> Fix:
     if blocker is None:
         return Fix(advice=after)
     return Fix(
-        sql=f"SELECT pg_cancel_backend({blocker.pid});",
+        sql=_end(blocker),
         advice=after,
         caution=f"Ends the statement in front of the queue: {one_line(blocker.query)}",
     )
+
+
+def _end(blocker: Blocker) -> str:
+    how = "pg_cancel_backend" if blocker.state == "active" else "pg_terminate_backend"
+    return blocker.end_sql or f"SELECT {how}({blocker.pid});"
 
 
 def _stands_still(held: Held) -> Severity | None:
@@ -128,7 +133,7 @@ def idle_in_transaction(interval: Interval, held: Held) -> Iterator[Finding]:
             "Its client has not come back to end it; it keeps its locks until then. Its last "
             f"statement: {one_line(blocker.query)}",
             Fix(
-                sql=f"SELECT pg_terminate_backend({blocker.pid});",
+                sql=_end(blocker),
                 caution="Its work since BEGIN is lost.",
             ),
             {**_blocking(blocker), **events(interval, "Lock")},

@@ -67,7 +67,9 @@ class Part:
 
 def parts(interval: Interval) -> list[Part]:
     """All parts with some time in them, the largest first."""
-    found = {**_waiting(interval), **_executing(interval)}
+    found = _waiting(interval)
+    for name, sessions in _executing(interval).items():
+        found[name] = found.get(name, 0.0) + sessions
     found["connections"] = connecting(interval)
     found["replay_conflict"] = interval.load.replay
     return sorted((Part(n, s) for n, s in found.items() if s > 0), key=lambda p: -p.sessions)
@@ -90,10 +92,12 @@ def _waiting(interval: Interval) -> dict[str, float]:
         waits[name] -= taken
         waits["deadlock"] += taken
         left -= taken
+    dead = load.of("io") * min(sum(share for _, share in dead_shares(interval, read=True)), 1.0)
     wal = "checkpoints" if checkpoints_make_wal(interval) else "wal"
     return waits | {
         wal: load.of("wal"),
-        "io": load.of("io"),
+        "io": load.of("io") - dead,
+        "vacuum": dead,
         "lwlock": load.of("lwlock"),
         "sync_replication": load.of("sync_replication"),
         "client": load.of("client", "round_trip"),
@@ -187,12 +191,17 @@ def reads_pages(known: Statement) -> bool:
     return known.blocks >= INDEX_WORTH_PAGES * known.calls
 
 
-def dead_shares(interval: Interval) -> list[tuple[Table, float]]:
-    """Tables that autovacuum should have worked on -> which share of all blocks read holds their
-    dead rows. Those of which each scan reads only a few blocks are left out."""
-    blocks = sum(table.blocks for table in interval.tables)
+def dead_shares(interval: Interval, *, read: bool = False) -> list[tuple[Table, float]]:
+    """Tables that autovacuum should have worked on -> which share of all blocks (or of those `read`
+    into shared buffers) holds their dead rows. Those of which each scan takes only a few blocks are
+    left out."""
+
+    def taken(table: Table) -> float:
+        return table.blocks_read if read else table.blocks
+
+    whole = sum(taken(table) for table in interval.tables)
     found = [
-        (table, _ratio(table.blocks, blocks) * _ratio(table.dead_rows, rows))
+        (table, _ratio(taken(table), whole) * _ratio(table.dead_rows, rows))
         for table in interval.tables
         if table.dead_rows > table.vacuum_at
         and table.blocks >= INDEX_WORTH_PAGES * (table.seq_scans + table.index_scans)

@@ -124,23 +124,6 @@ class Whoami:
     loopback: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One session at one moment. wait_event None: it is on a CPU, or waits for one."""
-
-    pid: int
-    leader_pid: int | None
-    backend_type: str
-    state: str | None
-    wait_event_type: str | None
-    wait_event: str | None
-    query_id: int | None
-    query: str | None
-    query_seconds: float | None
-    state_seconds: float | None
-    blocked_by: tuple[int, ...]
-
-
 QUERIES: Mapping[str, type] = {
     "database": Database,
     "checkpoints": Checkpoints,
@@ -151,5 +134,4 @@ QUERIES: Mapping[str, type] = {
     "senders": Sender,
     "conflicts": Conflicts,
     "whoami": Whoami,
-    "sessions": Seen,
 }

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Literal
 
 from filban.finding import Finding
-from filban.profile.bottlenecks import executing, locking, waiting
+from filban.profile.bottlenecks import executing, locking, outside, waiting
 from filban.profile.bottlenecks.interval import Interval
 from filban.profile.bottlenecks.load import margin
 from filban.profile.bottlenecks.parts import LOCKS, NAMES, ON_CPU, Part, parts
@@ -17,6 +17,9 @@ from filban.profile.bottlenecks.words import LEAST_SHARE, Held
 # Half of the time nobody at all is at work or waits: what is left holds no workload back, and too
 # few samples have seen it (filban's own; ADDM gives no advice on an idle database either).
 LEAST_SESSIONS = 0.5
+# As many sessions run or queue for a processor all the time. More than LEAST_SESSIONS, because a
+# machine that others fill makes even a light load queue.
+CROWDED_SESSIONS = 1.0
 # "The three things to do first".
 FIRST_THINGS = 3
 # Below this number of samples a share is known to a quarter only.
@@ -40,10 +43,10 @@ _RULES: Mapping[str, _Rule] = {
     "deadlock": locking.deadlock,
     "idle_in_transaction": locking.idle_in_transaction,
     "lwlock": waiting.lwlock,
-    "sync_replication": waiting.sync_replication,
-    "client": waiting.client,
-    "connections": waiting.connections,
-    "replay_conflict": waiting.replay_conflict,
+    "sync_replication": outside.sync_replication,
+    "client": outside.client,
+    "connections": outside.connections,
+    "replay_conflict": outside.replay_conflict,
     "other": waiting.other,
 }
 CODES: tuple[str, ...] = tuple(sorted(f"bottleneck.{name}" for name in _RULES))
@@ -72,7 +75,7 @@ def judge(interval: Interval) -> tuple[Verdict, tuple[Finding, ...], list[Held]]
     divided = _held(parts(interval))
     # a queue for connections behind stuck sessions is what these cause: then it comes second
     stuck = bool(divided) and _matters(interval, divided[0].part)
-    if waiting.full(interval) and not stuck:
+    if outside.full(interval) and not stuck:
         held = Held(Part("connections", float(interval.connections.used)), 1.0)
         first = tuple(_RULES["connections"](interval, held))
         return _full(interval), first, divided
@@ -83,11 +86,19 @@ def judge(interval: Interval) -> tuple[Verdict, tuple[Finding, ...], list[Held]]
 
 def _matters(interval: Interval, part: Part) -> bool:
     """Whether the largest part holds half a session or more. A backend that has a statement and
-    no processor yet still looks idle: on a machine that is full, the kernel's account is truer."""
+    no processor yet still looks idle: on a machine that is full, the server's and the kernel's own
+    accounts are truer."""
     if part.sessions >= LEAST_SESSIONS:
         return True
-    ran = interval.machine.executing if interval.machine else 0.0
-    return part.name in ON_CPU and ran >= LEAST_SESSIONS
+    if part.name not in ON_CPU:
+        return False
+    if interval.database.active_ms / 1000 / interval.seconds >= LEAST_SESSIONS:
+        return True
+    machine = interval.machine
+    if machine is None:
+        return False
+    crowded = machine.executing + machine.queueing >= CROWDED_SESSIONS
+    return crowded or machine.executing >= LEAST_SESSIONS
 
 
 def _held(found: list[Part]) -> list[Held]:
@@ -101,7 +112,7 @@ def first_things(interval: Interval, divided: list[Held]) -> tuple[Finding, ...]
         _RULES[held.part.name](interval, held) for held in divided if held.share >= LEAST_SHARE
     ]
     chosen = [finding for stream in streams for finding in islice(stream, 1)]
-    if waiting.full(interval) and not any(f.code == "bottleneck.connections" for f in chosen):
+    if outside.full(interval) and not any(f.code == "bottleneck.connections" for f in chosen):
         held = Held(Part("connections", float(interval.connections.used)), 0.0)
         chosen[1:1] = _RULES["connections"](interval, held)
     rest = (finding for stream in streams for finding in stream)
