@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import asyncpg
 import pytest
@@ -38,6 +39,7 @@ TEST_SETTINGS = {
 CONTRIB = "pg_stat_statements"
 
 _numbers = itertools.count(1)
+T = TypeVar("T")
 
 
 def lacking(what: str) -> NoReturn:
@@ -48,15 +50,26 @@ def lacking(what: str) -> NoReturn:
 
 
 @contextlib.contextmanager
+def elsewhere() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
+    """An event loop in a thread of its own: also for who is inside one already."""
+    runner = asyncio.Runner()
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            yield lambda work: thread.submit(runner.run, work).result()
+        finally:
+            thread.submit(runner.close).result()
+
+
+@contextlib.contextmanager
 def running(**kwargs: Any) -> Iterator[Cluster]:
     """`throwaway` for synchronous fixtures."""
-    with asyncio.Runner() as runner:
-        manager = throwaway(**kwargs)
-        cluster = runner.run(manager.__aenter__())
+    manager = throwaway(**kwargs)
+    with elsewhere() as run:
+        cluster = run(manager.__aenter__())
         try:
             yield cluster
         finally:
-            runner.run(manager.__aexit__(None, None, None))
+            run(manager.__aexit__(None, None, None))
 
 
 def server_binaries() -> dict[int, Binaries]:
@@ -171,7 +184,8 @@ def cluster_of(majors: dict[int, Binaries]) -> Iterator[Callable[[int], Cluster]
                 cluster = stack.enter_context(
                     running(binaries=binaries, settings=settings_for(binaries))
                 )
-                asyncio.run(_create_plain_role(cluster))
+                with elsewhere() as run:
+                    run(_create_plain_role(cluster))
                 started[major] = cluster
             return started[major]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.conftest import CONTRIB, lacking
 
+from conftest import CONTRIB, lacking
 from filban.cluster import Binaries, find_all, find_binaries
 from filban.errors import BinariesNotFound, DiskFull, ExtraMissing, UsageError
 from filban.finding import Report, Severity

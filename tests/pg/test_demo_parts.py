@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import asyncpg
 import pytest
-from tests.conftest import Database, Pair
 
+from conftest import Database, Pair
 from filban.errors import NotGood, ProgramFailed, StatementFailed
 from filban.flows.demo import backup, lag, plans, prove, statements
 from filban.flows.demo.digest import digest

@@ -12,8 +12,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.conftest import DEFAULT_MAJOR, lacking, server_binaries
 
+from conftest import DEFAULT_MAJOR, lacking, server_binaries
 from filban import sql
 from filban.cluster import Cluster, throwaway
 from filban.profile.logs import Analysis, LogReport, read_logs

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.conftest import DEFAULT_MAJOR, REQUIRED_MAJORS, lacking, running, server_binaries
 
+from conftest import DEFAULT_MAJOR, REQUIRED_MAJORS, lacking, running, server_binaries
 from filban import sql
 from filban.cli.app import run as cli
 from filban.cluster import Cluster

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.conftest import lacking, server_binaries
 
+from conftest import lacking, server_binaries
 from filban.cluster import Cluster, throwaway
 from filban.pg import session
 from filban.profile.statements import Delta, take

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.unit.test_logs_formats import AT
-from tests.unit.test_logs_fuzz import STDERR
+from test_logs_formats import AT
+from test_logs_fuzz import STDERR
 
 from filban.cli.app import run
 

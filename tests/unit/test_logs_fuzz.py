@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.test_logs_formats import AT, CSV, JSON, cloud_entry, syslog
+from test_logs_formats import AT, CSV, JSON, cloud_entry, syslog
 
 from filban.profile.logs import Analysis
 from filban.profile.logs.feed import Feed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.test_logs_formats import AT
+from test_logs_formats import AT
 
 from filban.profile.logs import Analysis, LogReport
 from filban.profile.logs import routes as module

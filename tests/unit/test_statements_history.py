@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.unit.test_statements_deltas import START, counts, key, snapshot
+from test_statements_deltas import START, counts, key, snapshot
 
 from filban.errors import UsageError
 from filban.profile.statements.history import KEEP, Known, default_file, opened
@@ -23,7 +23,7 @@ from filban.profile.statements.rows import Name
 WRITER = """
 import itertools, sys
 from pathlib import Path
-from tests.unit.test_statements_deltas import counts, key, snapshot
+from test_statements_deltas import counts, key, snapshot
 from filban.profile.statements.history import opened
 with opened(Path(sys.argv[1])) as history:
     for n in itertools.count(int(sys.argv[2])):
@@ -35,10 +35,10 @@ with opened(Path(sys.argv[1])) as history:
 
 def kill_a_writer(file: Path, after: float, begin: int) -> int:
     """Let one write until it is killed; returns the last snapshot that it said was kept."""
-    root = Path(__file__).parents[2]
+    here = Path(__file__).parent
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(file), str(begin)],
-        stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE, text=True, cwd=here, env={**os.environ, "PYTHONPATH": str(here)},
     )  # fmt: skip
     assert writer.stdout is not None
     first = writer.stdout.readline()

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
-from tests.unit.test_statements_deltas import START, counts, key
+from test_statements_deltas import START, counts, key
 
 from filban.flows.queries import Queries, Window
 from filban.flows.queries.window import basis, chosen, earlier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import Annotated, Any, cast
 
@@ -49,6 +50,19 @@ pool.register(app)
 queries.register(app)
 top.register(app)
 waits.register(app)
+
+
+def _reflow(commands: typer.Typer) -> None:
+    """Make a paragraph of a docstring as wide as the screen: rich would keep our line ends."""
+    for command in commands.registered_commands:
+        text = command.help or inspect.getdoc(command.callback) or ""
+        command.help = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _reflow(group.typer_instance)
+
+
+_reflow(app)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -81,6 +81,12 @@ def children(pid: int) -> list[int]:
     return [p for p in everything() if (fields := _stat(p)) and int(fields[1]) == pid]
 
 
+def descendants(pid: int) -> list[int]:
+    """Its children, theirs, and so on."""
+    below = children(pid)
+    return below + [p for child in below for p in descendants(child)]
+
+
 def working_in(directory: Path) -> list[int]:
     """Processes whose working directory is `directory`: a server's, orphaned backends included."""
     wanted = directory.resolve()

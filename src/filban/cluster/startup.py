@@ -220,11 +220,17 @@ async def wait_ready(pid: int, data_dir: Path, log_file: Path, since: int, timeo
 
 
 async def end(pids: list[int]) -> None:
-    """End postmasters at once and wait for it; with force if they do not obey."""
-    everyone = [p for pid in pids for p in (pid, *process.children(pid))]
+    """End postmasters at once and wait for them and all that they have started; with force if they
+    do not obey."""
+    homes = {home for pid in pids if (home := process.working_directory(pid)) is not None}
+    everyone = {p for pid in pids for p in (pid, *process.descendants(pid))}
     process.send(everyone, signal.SIGCONT)  # paused ones could not
     process.send(pids, signal.SIGQUIT)
     if not await process.gone(pids, _QUIT_SECONDS):
+        process.send(everyone, signal.SIGKILL)
+    # Children of the last moment end after their postmaster; a person's shell is none of them.
+    everyone |= {p for h in homes for p in process.working_in(h) if process.looks_like_server(p)}
+    if not await process.gone(everyone, _QUIT_SECONDS):
         process.send(everyone, signal.SIGKILL)
         await process.gone(everyone, _QUIT_SECONDS)
 
