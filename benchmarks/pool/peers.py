@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -114,6 +115,33 @@ async def held(dsn: str, size: int) -> AsyncIterator[Operation]:
     finally:
         for connection in connections:
             await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def bare_handoff(dsn: str, size: int) -> AsyncIterator[Operation]:
+    """The least that a pool can do: whoever comes first gets the next free connection."""
+    loop = asyncio.get_running_loop()
+    idle = deque([await asyncpg.connect(dsn) for _ in range(size)])
+    connections = tuple(idle)
+    waiters: deque[asyncio.Future[asyncpg.Connection]] = deque()
+
+    async def operation(key: int) -> Any:
+        if idle:
+            connection = idle.pop()
+        else:
+            waiters.append(future := loop.create_future())
+            connection = await future
+        try:
+            return await connection.fetchrow(QUERY, key)
+        finally:
+            if waiters:
+                waiters.popleft().set_result(connection)
+            else:
+                idle.append(connection)
+
+    yield operation
+    for connection in connections:
+        await connection.close()
 
 
 POOLS: dict[str, Callable[[str, int], Opened]] = {

@@ -4,6 +4,10 @@ Needs `pip install 'filban[bench]'` and PostgreSQL programs; starts its own serv
 take turns in every round, so that what else the machine does hits all of them; medians of the
 rounds' ratios. Cases: 50 and 8 tasks on 10 connections, and one task over a link of 2 ms;
 then what leak detection costs an acquire.
+
+Two bounds stand beside them: connections that are held without any pool, and a bare FIFO hand-off
+that resets, checks and counts nothing. "us" is this process's own time of a processor per
+operation: where the server is the slower of the two, a lower one buys no more operations.
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ import statistics
 import sys
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
-from peers import POOLS, ROWS, Operation, held, prepare, slow_link
+from peers import POOLS, ROWS, Operation, bare_handoff, held, prepare, slow_link
 
 from filban import Pool, create_pool
 from filban.cluster import throwaway
@@ -30,8 +35,16 @@ CONNECTIONS = 10
 ACQUIRES = 10_000  # of a run that times nothing else
 
 
-async def measure(operation: Operation, tasks: int, seconds: float) -> float:
-    """Operations a second. Task i asks for keys that are i modulo `tasks`."""
+@dataclass(frozen=True)
+class Run:
+    """rate: operations a second; cpu_us: processor time of this process an operation."""
+
+    rate: float
+    cpu_us: float
+
+
+async def measure(operation: Operation, tasks: int, seconds: float) -> Run:
+    """Task i asks for keys that are i modulo `tasks`."""
     deadline = time.perf_counter() + seconds
     done = 0
 
@@ -43,21 +56,24 @@ async def measure(operation: Operation, tasks: int, seconds: float) -> float:
             done += 1
             key = key + tasks if key + tasks <= ROWS else first
 
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(work(i + 1) for i in range(tasks)))
-    return done / (time.perf_counter() - started)
+    elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu
+    return Run(done / elapsed, cpu / done * 1e6)
 
 
-async def compare(dsn: str, tasks: int, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Each contestant's operations a second, round by round; `held` with as many connections as
-    tasks can use."""
-    results: dict[str, list[float]] = defaultdict(list)
+async def compare(dsn: str, tasks: int, rounds: int, seconds: float) -> dict[str, list[Run]]:
+    """Each contestant's runs, round by round; `held` with as many connections as tasks can use."""
+    results: dict[str, list[Run]] = defaultdict(list)
     async with contextlib.AsyncExitStack() as stack:
         operations = {
             name: await stack.enter_async_context(pool(dsn, CONNECTIONS))
             for name, pool in POOLS.items()
         }
         holders = min(tasks, CONNECTIONS)
+        operations["bare hand-off"] = await stack.enter_async_context(
+            bare_handoff(dsn, CONNECTIONS)
+        )
         operations["held"] = await stack.enter_async_context(held(dsn, holders))
         for operation in operations.values():
             await measure(operation, holders, 0.3)
@@ -68,10 +84,10 @@ async def compare(dsn: str, tasks: int, rounds: int, seconds: float) -> dict[str
     return results
 
 
-def ratio(results: dict[str, list[float]], name: str, to: str) -> float:
+def ratio(results: dict[str, list[Run]], name: str, to: str) -> float:
     """Median over the rounds of the ratio within each."""
     pairs = zip(results[name], results[to], strict=True)
-    return round(statistics.median(a / b for a, b in pairs), 2)
+    return round(statistics.median(a.rate / b.rate for a, b in pairs), 2)
 
 
 async def leak_detection(dsn: str, rounds: int) -> float:
@@ -111,18 +127,20 @@ async def main(rounds: int, seconds: float) -> None:
             cases = (("50_tasks", dsn, 50), ("8_tasks", dsn, 8), ("1_task_2ms", far, 1))
             for case, where, tasks in cases:
                 results = await compare(where, tasks, rounds, seconds)
-                print(f"\n{case:<24} {'ops/s':>8} {'x asyncpg':>10} {'x held':>8}")
-                for name, rates in results.items():
-                    to_asyncpg, to_held = (
-                        ratio(results, name, "asyncpg"),
-                        ratio(results, name, "held"),
+                print(f"\n{case:<16} {'ops/s':>8} {'us':>6} {'x asyncpg':>10} {'x held':>7}")
+                for name, runs in results.items():
+                    rate = statistics.median(r.rate for r in runs)
+                    cpu_us = statistics.median(r.cpu_us for r in runs)
+                    to_asyncpg = ratio(results, name, "asyncpg")
+                    to_held = ratio(results, name, "held")
+                    print(
+                        f"{name:<16} {rate:8.0f} {cpu_us:6.1f} {to_asyncpg:10.2f} {to_held:7.2f}",
+                        flush=True,
                     )
-                    rate = statistics.median(rates)
-                    print(f"{name:<24} {rate:8.0f} {to_asyncpg:10.2f} {to_held:8.2f}")
                     kept = metrics if name.startswith("filban") else peers
                     kept[f"{case}_{name}_x_asyncpg"] = to_asyncpg
-                    if name.startswith("filban"):
-                        kept[f"{case}_{name}_x_held"] = to_held
+                    kept[f"{case}_{name}_x_held"] = to_held
+                    kept[f"{case}_{name}_cpu_us"] = round(cpu_us, 1)
         metrics["leak_detection_us_an_acquire"] = await leak_detection(dsn, rounds)
     print(f"\nleak detection adds {metrics['leak_detection_us_an_acquire']} us to an acquire\n")
     finish("pool_throughput", metrics, peers, rounds=rounds, seconds=seconds)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from asyncpg import pool as _asyncpg_pool
 
+from filban.pool.waiting import lease_slowly
+
 if TYPE_CHECKING:
     from filban.pool.lease import Lease
     from filban.pool.pool import Pool
@@ -35,7 +37,7 @@ class AcquireContext(_asyncpg_pool.PoolAcquireContext):
             raise asyncpg.InterfaceError("a connection is already acquired")
         lease = self.pool.lease_now(self.timeout, self.places)
         if lease is None:
-            lease = await self.pool._acquire_slowly(self.timeout, self.places)
+            lease = await lease_slowly(self.pool, self.timeout, self.places)
         self.connection = lease
         return lease
 
@@ -51,4 +53,4 @@ class AcquireContext(_asyncpg_pool.PoolAcquireContext):
 
     async def _acquire(self) -> Lease:
         lease = self.pool.lease_now(self.timeout, self.places)
-        return lease or await self.pool._acquire_slowly(self.timeout, self.places)
+        return lease or await lease_slowly(self.pool, self.timeout, self.places)

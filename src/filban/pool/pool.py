@@ -20,13 +20,14 @@ from filban.errors import LeasesHeld
 from filban.pool import fork, resize, upkeep, where
 from filban.pool.acquire import AcquireContext
 from filban.pool.clean import Judge
-from filban.pool.handoff import Expired, Handoff
+from filban.pool.handoff import Handoff
 from filban.pool.holder import Holder
-from filban.pool.leaks import LeakReport, exhausted, holding, report_dropped
+from filban.pool.leaks import LeakReport, holding, report_dropped
 from filban.pool.lease import Lease
 from filban.pool.options import Callback, ResetMode, has_own_reset, leave, reset_mode
 from filban.pool.reset import full_reset
 from filban.pool.stats import Counters, PoolStats, collect
+from filban.pool.waiting import NEVER, lease_slowly
 
 if TYPE_CHECKING:
     from filban.pool.tags import Tags
@@ -39,7 +40,6 @@ ACQUIRE_TIMEOUT = 30.0
 # half a second, but its probe is a round trip on every other acquire).
 PROBE_AFTER = 10.0
 
-_NEVER = float("inf")
 # Default names are the same after a restart, so that metrics do not grow with each.
 _NUMBERS = itertools.count(1)
 
@@ -140,7 +140,7 @@ class Pool(_asyncpg_pool.Pool):
         self._errand: Callable[[Holder], Coroutine[Any, Any, None]] | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self.deadlocked = False  # as the last tick has seen it
-        self._wake_at = _NEVER  # when the expiry timer fires
+        self._wake_at = NEVER  # when the expiry timer fires
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -236,7 +236,7 @@ class Pool(_asyncpg_pool.Pool):
     def lease_now(self, timeout: float | None, places: tuple[where.Place, ...]) -> Lease | None:
         """A lease at once, or None where something has to be awaited for it."""
         if not self._ready:
-            self._refuse()
+            self.refuse()
         idle = self._queue.idle
         if not idle or self._setup is not None:
             return None
@@ -252,87 +252,10 @@ class Pool(_asyncpg_pool.Pool):
         """Behind `await pool.acquire()` of asyncpg's."""
         places = where.capture(sys._getframe(1), self.capture_depth)
         lease = self.lease_now(timeout, places)
-        return await self._acquire_slowly(timeout, places) if lease is None else lease
+        return await lease_slowly(self, timeout, places) if lease is None else lease
 
-    async def _acquire_slowly(
-        self, timeout: float | None, places: tuple[where.Place, ...]
-    ) -> Lease:
-        """Wait in line, or connect, or make sure of what has been idle for long."""
-        loop = self._loop
-        started = loop.time()
-        task = asyncio.current_task(loop)
-        queue = self._queue
-        holder = queue.take_nowait() if queue.idle or queue.empty else None
-        if holder is None:
-            patience = self.acquire_timeout if timeout is None else timeout
-            future = self._in_line(patience, started, task)
-            try:
-                holder = await future
-            except BaseException as error:  # noqa: BLE001  # raised, or what it means
-                raise self._given_up(future, error, patience) from None
-        now = loop.time()
-        if self._ready and self._setup is None and holder.is_good(now):
-            lease = holder.lend(now, places, task)
-        else:
-            lease = await self._make_good(holder, timeout, started, places)
-            now = loop.time()
-        self.counters.wait.observe(now - started)
-        holder._timeout = timeout
-        return lease
-
-    async def _make_good(
-        self,
-        holder: Holder,
-        timeout: float | None,
-        started: float,
-        places: tuple[where.Place, ...],
-    ) -> Lease:
-        """Connect, probe or set up, within what is left of the time."""
-        try:
-            left = None if timeout is None else max(0.0, timeout - (self._loop.time() - started))
-            async with asyncio.timeout(left) as deadline:
-                if not self._ready:
-                    raise asyncpg.InterfaceError("pool is closing")
-                await holder.prepare(self._loop.time())
-                return await holder.lend_after_setup(self._loop.time(), places)
-        except BaseException as error:
-            self.put_back(holder)
-            if isinstance(error, TimeoutError) and deadline.expired():
-                self.counters.timeouts += 1
-                what = f"a free one could not be connected or made ready within {timeout:g} s"
-                raise exhausted(self, what) from error
-            raise
-
-    def _in_line(
-        self, timeout: float | None, now: float, task: asyncio.Task[Any] | None
-    ) -> asyncio.Future[Holder]:
-        """A place at the end of the line: the future of the holder that will be handed over."""
-        waiters = self._queue.waiters
-        if self.max_waiters is not None and len(waiters) >= self.max_waiters:
-            self.counters.refused += 1
-            raise exhausted(self, f"{len(waiters)} tasks wait already (max_waiters)")
-        future = self._loop.create_future()
-        deadline = _NEVER if timeout is None else now + timeout
-        waiters.append((future, deadline, task))
-        if deadline < self._wake_at:
-            upkeep.arm_expiry(self, deadline)
-        return future
-
-    def _given_up(
-        self, future: asyncio.Future[Holder], error: BaseException, timeout: float | None
-    ) -> BaseException:
-        """A wait has ended without a connection: its place is free, the error says why."""
-        if future.done() and not future.cancelled() and future.exception() is None:
-            # Cancelled just when a holder was handed over: it goes to the next in line.
-            self.take_back(future.result())
-        else:
-            self._queue.forget(future)
-        if isinstance(error, Expired):
-            self.counters.timeouts += 1
-            return exhausted(self, f"none became free within {timeout:g} s")
-        return error
-
-    def _refuse(self) -> None:
+    def refuse(self) -> None:
+        """Raise what keeps the pool from lending: it is closed, closing, or another process's."""
         if os.getpid() != self._pid:
             raise asyncpg.InterfaceError(
                 "this pool was opened in another process: a fork shares the sockets with its "
@@ -461,7 +384,7 @@ class Pool(_asyncpg_pool.Pool):
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
         """Acquire, execute, release."""
         places = where.capture(sys._getframe(1), self.capture_depth)
-        lease = self.lease_now(None, places) or await self._acquire_slowly(None, places)
+        lease = self.lease_now(None, places) or await lease_slowly(self, None, places)
         try:
             return await lease.execute(query, *args, **kwargs)
         finally:
@@ -471,7 +394,7 @@ class Pool(_asyncpg_pool.Pool):
     async def fetch(self, query: str, *args: Any, **kwargs: Any) -> Any:
         """Acquire, fetch, release."""
         places = where.capture(sys._getframe(1), self.capture_depth)
-        lease = self.lease_now(None, places) or await self._acquire_slowly(None, places)
+        lease = self.lease_now(None, places) or await lease_slowly(self, None, places)
         try:
             return await lease.fetch(query, *args, **kwargs)
         finally:
@@ -481,7 +404,7 @@ class Pool(_asyncpg_pool.Pool):
     async def fetchrow(self, query: str, *args: Any, **kwargs: Any) -> Any:
         """Acquire, fetch a row, release."""
         places = where.capture(sys._getframe(1), self.capture_depth)
-        lease = self.lease_now(None, places) or await self._acquire_slowly(None, places)
+        lease = self.lease_now(None, places) or await lease_slowly(self, None, places)
         try:
             return await lease.fetchrow(query, *args, **kwargs)
         finally:
@@ -491,7 +414,7 @@ class Pool(_asyncpg_pool.Pool):
     async def fetchval(self, query: str, *args: Any, **kwargs: Any) -> Any:
         """Acquire, fetch a value, release."""
         places = where.capture(sys._getframe(1), self.capture_depth)
-        lease = self.lease_now(None, places) or await self._acquire_slowly(None, places)
+        lease = self.lease_now(None, places) or await lease_slowly(self, None, places)
         try:
             return await lease.fetchval(query, *args, **kwargs)
         finally:
