@@ -1,4 +1,4 @@
-"""The longer way to a connection: wait in line, connect, probe (`Pool.lease_now`: the short one)."""
+"""The longer way to a connection: wait in line, connect, probe. `Pool.lease_now`: the short one."""
 
 from __future__ import annotations
 
