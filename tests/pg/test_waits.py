@@ -226,6 +226,7 @@ def test_a_recording_forgets_what_is_old(tmp_path: Path):
         for second in range(0, 60, 5):
             recorder.add(at(second))
     assert [s.at.second for s in recorded(file)] == [45, 50, 55]
+    assert file.stat().st_mode & 0o077 == 0  # statements may hold secrets
 
 
 def test_a_killed_recorder_leaves_its_file_whole(tmp_path: Path):

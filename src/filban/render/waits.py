@@ -66,10 +66,10 @@ def _over_time(console: Console, load: Load) -> None:
 
 
 def _table(title: str, shares: Sequence[Share], most: int) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("sessions", justify="right")
-    table.add_column("share", justify="right")
-    table.add_column("", no_wrap=True, width=_BAR)
+    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("sessions", justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     table.add_column(title, overflow="ellipsis", no_wrap=True, ratio=1)
     for share in shares[:most]:
         full = round(share.share * _BAR)

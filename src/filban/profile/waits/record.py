@@ -7,6 +7,7 @@ so that whatever kills the recorder leaves the file whole. SQLite lets one write
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -94,6 +95,9 @@ def _open(file: Path, *, make: bool) -> sqlite3.Connection:
     if not make and not file.is_file():
         raise UsageError(f"there is no file {file}", hint="record one: filban waits --record FILE")
     try:
+        if make and not file.exists():
+            # it holds texts of statements: for its owner only, and so are SQLite's files beside it
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         db = sqlite3.connect(file, timeout=10)
         known = db.execute("PRAGMA application_id").fetchone()[0]
         empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -104,7 +108,7 @@ def _open(file: Path, *, make: bool) -> sqlite3.Connection:
             db.execute("PRAGMA journal_mode = WAL")
             db.executescript(_SCHEMA)
         return db
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise _unusable(file, error) from error
 
 
