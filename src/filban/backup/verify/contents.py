@@ -1,0 +1,100 @@
+"""A backup's files as they were in the data directory; it lies as a directory or as tars."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from filban.backup.verify.stored import Source, codec_of, inflated
+
+# What a damaged tar or stream raises when it is read: tarfile's errors, gzip's (EOFError, OSError,
+# zlib.error), lz4's (RuntimeError, EOFError), zstd's (OSError, ours).
+DAMAGE = (tarfile.TarError, zlib.error, EOFError, RuntimeError, OSError)
+CHUNK = 1 << 20
+_TAR = re.compile(rb"(?P<which>base|pg_wal|\d+)\.tar")
+_END_OF_TAR = 1024  # two blocks of zeros
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One file: its path in the data directory, its size, and its bytes, to be read before the
+    next one is asked for. `size` is what the container says."""
+
+    path: bytes
+    size: int
+    stream: BinaryIO
+
+
+class Damaged(Exception):
+    """A container (a tar, a compressed stream) is damaged: `name` is the object's."""
+
+    def __init__(self, name: bytes, how: str) -> None:
+        super().__init__(f"{name.decode(errors='replace')}: {how}")
+        self.name = name
+        self.how = how
+
+
+def is_tar_format(source: Source) -> bool:
+    """Whether the backup lies as tars, as `pg_basebackup --format=tar` writes them."""
+    return any(_tar_name(name) is not None for name, _ in source.names())
+
+
+def contents(source: Source) -> Iterator[Content | Damaged]:
+    """Every file, in the order in which they lie. A container that breaks in the middle gives a
+    `Damaged` in place of its rest, and the next one follows."""
+    if not is_tar_format(source):
+        for name, size in source.names():
+            with source.open(name) as stream:
+                yield Content(name, size, stream)
+        return
+    for name, _ in source.names():
+        which = _tar_name(name)
+        if which == b"pg_wal":
+            yield from _tar(source, name, b"pg_wal/")
+        elif which is not None:
+            yield from _tar(source, name, b"" if which == b"base" else b"pg_tblspc/%s/" % which)
+
+
+def _tar_name(name: bytes) -> bytes | None:
+    match = _TAR.fullmatch(codec_of(name)[0])
+    return None if match is None else match["which"]
+
+
+def _tar(source: Source, name: bytes, prefix: bytes) -> Iterator[Content | Damaged]:
+    try:
+        with source.open(name) as raw, inflated(raw, codec_of(name)[1]) as plain:
+            yield from _members(_Tail(plain), prefix)
+    except DAMAGE as error:
+        yield Damaged(name, str(error) or type(error).__name__)
+
+
+def _members(stream: _Tail, prefix: bytes) -> Iterator[Content]:
+    whole = cast("BinaryIO", stream)  # tarfile only reads it
+    with tarfile.open(fileobj=whole, mode="r|", errors="surrogateescape", encoding="utf-8") as tar:
+        while (member := tar.next()) is not None:
+            cast("Any", tar).members = []  # it would keep every one of them in memory
+            if member.isreg() and (data := tar.extractfile(member)) is not None:
+                path = prefix + member.name.encode("utf-8", "surrogateescape").removeprefix(b"./")
+                yield Content(path, member.size, cast("BinaryIO", data))
+    while stream.read(CHUNK):  # to its end: the codec's own checksum stands there
+        pass
+    if stream.tail.strip(b"\0") or len(stream.tail) < _END_OF_TAR:
+        raise tarfile.ReadError("it is cut off: the end of the archive is missing")
+
+
+class _Tail:
+    """Passes reads through and keeps the last kilobyte."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.tail = b""
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.tail = data[-_END_OF_TAR:] if len(data) >= _END_OF_TAR else self.tail + data
+        self.tail = self.tail[-_END_OF_TAR:]
+        return data
