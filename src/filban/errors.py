@@ -122,11 +122,17 @@ class ProgramFailed(ClusterError):
     """A PostgreSQL program ended with an error; `output` is the end of what it printed."""
 
     def __init__(self, program: str, status: int, output: str, *, hint: str = "") -> None:
-        last = output.strip().splitlines()[-1] if output.strip() else "it printed nothing"
-        super().__init__(f"{program} ended with status {status}: {last}", hint=hint)
+        super().__init__(f"{program} ended with status {status}: {_telling(output)}", hint=hint)
         self.program = program
         self.status = status
         self.output = output
+
+
+def _telling(output: str) -> str:
+    """The line that says why: the last error, as what follows it tells of cleaning up."""
+    lines = output.strip().splitlines() or ["it printed nothing"]
+    errors = [line for line in lines if ": error: " in line or ": fatal: " in line]
+    return (errors or lines)[-1]
 
 
 class DiskFull(ClusterError):
