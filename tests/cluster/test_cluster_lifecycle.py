@@ -380,6 +380,15 @@ async def test_a_slot_of_somebody_else_is_left_alone(own):
     assert await _ask(own.dsn(), "SELECT count(*) FROM pg_replication_slots") == 1
 
 
+async def test_several_standbys_at_once(own):
+    """Each copy's checkpoint may remove the WAL that another one has just begun to need."""
+    copies = await asyncio.gather(*(own.standby() for _ in range(3)))
+    assert len({copy.port for copy in copies}) == 3
+    for copy in copies:
+        assert await _ask(copy.dsn(), "SELECT pg_is_in_recovery()")
+        await copy.remove()
+
+
 async def test_a_standby_that_fails_leaves_no_slot_and_no_directory(own):
     before = sorted(own.data_dir.parent.glob("data*"))
     with pytest.raises(ClusterError):

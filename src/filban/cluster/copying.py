@@ -9,10 +9,14 @@ from pathlib import Path
 
 from filban.cluster.binaries import Binaries
 from filban.cluster.run import LineHook, run_program
-from filban.errors import ClusterBusy, ServerError
+from filban.errors import ClusterBusy, ProgramFailed, ServerError
 from filban.pg import Limits, connection, parse
 from filban.pg.connect import statement_errors
 
+# pg_basebackup takes its checkpoint before it keeps the WAL from there on: another checkpoint in
+# between (a second copy's, of an idle server without wal_keep_size) removes what it needs.
+_WAL_GONE = "has already been removed"
+_TRIES = 5
 _RELEASE_TRIES = 50
 _RELEASE_POLL_SECONDS = 0.1
 _SLOT = "FROM pg_replication_slots WHERE slot_name = $1"
@@ -23,19 +27,27 @@ async def base_backup(
 ) -> None:
     """pg_basebackup into an empty directory, set up to stream from `source` (a DSN).
 
-    Raises ProgramFailed, DiskFull.
+    slot: of the source, which keeps its WAL already. Raises ProgramFailed, DiskFull.
     """
-    slot_arguments = ("-C", "-S", slot) if slot else ()
-    await run_program(
-        binaries.program("pg_basebackup"), "-D", target, "-d", source, "-R", "-P",
-        "-X", "stream", "-c", "fast", "--no-sync", *slot_arguments,
-        as_owner_of=target, on_line=on_line,
-    )  # fmt: skip
+    arguments = ("-S", slot) if slot else ()
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            await run_program(
+                binaries.program("pg_basebackup"), "-D", target, "-d", source, "-R", "-P",
+                "-X", "stream", "-c", "fast", "--no-sync", *arguments,
+                as_owner_of=target, on_line=on_line,
+            )  # fmt: skip
+        except ProgramFailed as error:
+            if not tries_left or _WAL_GONE not in error.output:
+                raise
+        else:
+            return
 
 
 @contextlib.asynccontextmanager
 async def slot_unless_it_fails(dsn: str, slot: str | None) -> AsyncIterator[None]:
-    """Drop the slot that the block creates if it fails: it would hold back WAL for nobody.
+    """Make a slot that keeps the WAL from now on; drop it if the block fails: it would hold back
+    WAL for nobody.
 
     Raises ClusterBusy if there is a slot of that name before, which is not ours to drop.
     """
@@ -46,12 +58,26 @@ async def slot_unless_it_fails(dsn: str, slot: str | None) -> AsyncIterator[None
         raise ClusterBusy(
             f'there is a replication slot "{slot}" already', hint="use another name, or drop it"
         )
+    ours = True
     try:
+        try:
+            await _create(dsn, slot)
+        except ServerError:  # somebody was faster
+            ours = False
+            raise
         yield
     except BaseException:
+        if not ours:
+            raise
         with contextlib.suppress(ServerError):  # its end has taken the slot's server along
             await _drop(dsn, slot)
         raise
+
+
+async def _create(dsn: str, slot: str) -> None:
+    async with connection(parse(dsn), Limits(read_only=False)) as opened:
+        with statement_errors("creating a replication slot"):
+            await opened.execute("SELECT pg_create_physical_replication_slot($1, true)", slot)
 
 
 async def _active(dsn: str, slot: str) -> bool | None:
