@@ -1,0 +1,1 @@
+"""Bring a backup back: targets, what can be reached, recovery, and the proof of it."""
