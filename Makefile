@@ -18,7 +18,7 @@ test: setup ## the default suite, on real servers
 	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-long: setup ## storms and sweeps, whole
-	@.venv/bin/python -m pytest -m long --timeout 3600 $(ARGS)
+	@HYPOTHESIS_PROFILE=search .venv/bin/python -m pytest -m long --timeout 3600 $(ARGS)
 
 check: setup ## lint, types and import rules
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

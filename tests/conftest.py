@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeVar
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from filban.cluster import Binaries, Cluster, find_all, throwaway
 
@@ -99,6 +100,13 @@ def settings_for(binaries: Binaries) -> dict[str, Any]:
     if binaries.has_library("pg_stat_statements"):
         return dict(TEST_SETTINGS)
     return {**TEST_SETTINGS, "shared_preload_libraries": ""}
+
+
+# The same examples in every run of the default suite: what is red was made so by a change. New ones
+# are looked for by `make test-long` (HYPOTHESIS_PROFILE=search), which prints how to repeat them.
+settings.register_profile("repeat", derandomize=True, database=None, deadline=None)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
 @dataclass(frozen=True)

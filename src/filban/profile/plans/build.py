@@ -14,7 +14,7 @@ from typing import Any
 
 from filban.errors import UsageError
 from filban.profile.plans.formats import DEEPEST, MOST_NODES, Properties, too_deep, too_many
-from filban.profile.plans.model import Buffers, Jit, Node, Plan, Trigger
+from filban.profile.plans.model import LARGEST, Buffers, Jit, Node, Plan, Trigger
 from filban.profile.plans.titles import title
 
 MOST_SUBPLANS = 500
@@ -272,13 +272,10 @@ def _text(value: Any) -> str:
     return "" if value is None or isinstance(value, dict) else str(value)
 
 
-_LARGEST = 1e15  # beyond, no count or time of a server; keeps damaged input out of the arithmetic
-
-
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not abs(value) < _LARGEST or math.isnan(value):  # before float(): an int may be too large
+    if not abs(value) < LARGEST or math.isnan(value):  # before float(): an int may be too large
         return None
     return float(value)
 

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+# Beyond it, no count or time of a server; keeps damaged input out of the arithmetic.
+LARGEST = 1e15
+
 
 @dataclass(frozen=True, slots=True)
 class Buffers:
@@ -101,9 +104,11 @@ class Node:
         return max(self.rows, 1.0) / max(self.plan_rows, 1.0)
 
     def number_of(self, key: str) -> float:
-        """A numeric property, 0 where EXPLAIN did not tell it."""
+        """A numeric property, 0 where EXPLAIN did not tell it, or nothing that can be."""
         value = self.properties.get(key)
-        return float(value) if isinstance(value, int | float) else 0.0
+        if not isinstance(value, int | float) or not abs(value) < LARGEST:  # NaN is neither
+            return 0.0
+        return float(value)
 
     def text_of(self, key: str) -> str:
         """A property as text, "" where EXPLAIN did not tell it."""

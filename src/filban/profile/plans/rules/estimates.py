@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from filban.finding import Finding, Fix, Quantity, Severity
 from filban.profile.plans.expressions import quote, terms
@@ -43,7 +43,7 @@ def find(plan: Plan, known: Known) -> Iterator[Finding]:
         below_wrong = any(below.number in wrong for below in plan.below(node))
         if node.number in wrong and not below_wrong:
             generic = _parameters(plan, node)
-            yield _generic(node, generic) if generic else _finding(node, known)
+            yield _generic(node, generic) if generic else _finding(plan, node, known)
 
 
 def misjudged(plan: Plan, node: Node) -> bool:
@@ -116,10 +116,10 @@ def _rows(node: Node) -> dict[str, Quantity]:
     }
 
 
-def _finding(node: Node, known: Known) -> Finding:
+def _finding(plan: Plan, node: Node, known: Known) -> Finding:
     error = node.error or 1.0
     times = error if error >= 1 else 1 / error
-    cause, fix = _cause(node, known)
+    cause, fix = _stale(plan, node, known) or _cause(node, known)
     return Finding(
         code="plan.misestimate",
         severity=Severity.warning,
@@ -132,13 +132,33 @@ def _finding(node: Node, known: Known) -> Finding:
     )
 
 
+def _stale(plan: Plan, node: Node, known: Known) -> tuple[str, Fix] | None:
+    """Of the tables that the node reads, those whose statistics are missing or old: before anything
+    else is blamed."""
+    causes: dict[str, str] = {}
+    fix: Fix | None = None
+    for read in (node, *plan.below(node)):
+        facts = known.table(read) if read.relation else None
+        if facts is None or quoted_table(read) in causes:
+            continue
+        if not facts.analysed:
+            causes[quoted_table(read)] = f"{quoted_table(read)} was never analysed."
+        elif facts.modified > LIMITS.stale_ratio * max(facts.rows, 1):
+            causes[quoted_table(read)] = (
+                f"{facts.modified:,} of {facts.rows:,} rows of {quoted_table(read)} changed since "
+                "its last ANALYZE."
+            )
+        else:
+            continue
+        fix = fix or _analyze(read)
+    if fix is None:
+        return None
+    return " ".join(causes.values()), replace(
+        fix, sql="\n".join(f"ANALYZE {table};" for table in causes)
+    )
+
+
 def _cause(node: Node, known: Known) -> tuple[str, Fix]:
-    facts = known.table(node)
-    if facts is not None and not facts.analysed:
-        return "The table was never analysed.", _analyze(node)
-    if facts is not None and facts.modified > LIMITS.stale_ratio * max(facts.rows, 1):
-        changed = f"{facts.modified:,} of {facts.rows:,} rows changed since the last ANALYZE."
-        return changed, _analyze(node)
     parts = [
         t for key in ("Filter", "Index Cond", "Recheck Cond") for t in terms(node.text_of(key))
     ]

@@ -20,13 +20,14 @@ class Thresholds:
     own. row_overhead_bytes: a sorted row's SortTuple (24), its header (23, aligned) and the
     allocator's share (tuplesort.c, aset.c). group_overhead_bytes: a hash entry, its key's header
     and its transition values (nodeAgg.c, execGrouping.c). reserve: what is left for growth, as
-    arrays are doubled."""
+    arrays are doubled. largest_multiplier: of hash_mem_multiplier (guc_tables.c)."""
 
     minimum_kb: float = 1024
     row_overhead_bytes: float = 64
     group_overhead_bytes: float = 128
     reserve: float = 1.5
     block_kb: float = 8
+    largest_multiplier: float = 1000
 
 
 LIMITS = Thresholds()
@@ -88,10 +89,13 @@ def _aggregate(plan: Plan, node: Node, known: Known) -> Iterator[Finding]:
 def _multiplier(plan: Plan, known: Known) -> float:
     """hash_mem_multiplier (2 by default since 15, 1 before): 1 where nobody told, the safe side."""
     said = plan.settings.get("hash_mem_multiplier")
+    if not said:
+        return known.hash_mem_multiplier or 1.0
     try:
-        return max(1.0, float(said)) if said else known.hash_mem_multiplier or 1.0
+        value = float(said)
     except ValueError:
         return 1.0
+    return value if 1.0 <= value <= LIMITS.largest_multiplier else 1.0
 
 
 def _spill(
