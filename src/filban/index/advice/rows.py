@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from filban.index.advice import facts
+
+QUERIES: Mapping[str, type] = facts.QUERIES
+
 # Names are cut off one byte before (pg_config_manual.h).
 _NAMEDATALEN = 64
 _DIGEST = 6
