@@ -145,7 +145,9 @@ async def test_the_age_of_statistics(db: Database) -> None:
     await db.execute("INSERT INTO t SELECT i % 50, i % 50 FROM generate_series(1, 50000) i")
     assert "never analysed" in await _why(db, "SELECT * FROM t WHERE a - a = 0")
     # … and blamed for what the steps above it get wrong
-    assert "public.t was never analysed" in await _why(db, "SELECT a % 2, b % 2 FROM t GROUP BY 1, 2")
+    assert "public.t was never analysed" in await _why(
+        db, "SELECT a % 2, b % 2 FROM t GROUP BY 1, 2"
+    )
     await db.execute("ANALYZE t")
     await db.execute("UPDATE t SET b = 19 WHERE a < 40")
     assert "changed since its last ANALYZE" in await _why(db, "SELECT * FROM t WHERE b = 19")
