@@ -11,7 +11,7 @@ from filban.cluster.binaries import Binaries
 from filban.cluster.run import LineHook, run_program
 from filban.errors import ClusterBusy, ProgramFailed, ServerError
 from filban.pg import Limits, connection, parse
-from filban.pg.connect import statement_errors
+from filban.pg.driver_errors import statement_errors
 
 # pg_basebackup takes its checkpoint before it keeps the WAL from there on: another checkpoint in
 # between (a second copy's, of an idle server without wal_keep_size) removes what it needs.

@@ -1,26 +1,17 @@
-"""Connecting as a server tool: named, bounded in time, read-only unless asked, errors in words."""
+"""Connecting as a server tool: named, bounded in time, read-only unless asked."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
 
 import asyncpg
 
-from filban.errors import (
-    ConnectError,
-    ConnectionLost,
-    ConnectReason,
-    FilbanError,
-    NotSupported,
-    RightsMissing,
-    StatementFailed,
-)
+from filban.errors import ConnectError
+from filban.pg.driver_errors import connect_errors
 from filban.pg.dsn import Address, Target
 
 APPLICATION_NAME = "filban"
@@ -150,180 +141,6 @@ def is_pooled(connection: asyncpg.Connection) -> bool:
     """Whether the connection goes through PgBouncer or the like."""
     # not isinstance: asyncpg's metaclass answers yes for every connection
     return type(connection) is PooledConnection
-
-
-@contextlib.contextmanager
-def connect_errors(target: Target, address: Address, seconds: float) -> Iterator[None]:
-    """Turn what asyncpg and the system raise while connecting into one sentence and what to do."""
-    where = f'database "{target.database}" on {address} as user "{target.user}"'
-    try:
-        yield
-    except FilbanError:
-        raise
-    except asyncpg.InvalidPasswordError as error:
-        given = target.password_for(address) is not None
-        raise _failed(
-            "authentication",
-            f"{where}: {_said(error)}",
-            "the password given is wrong"
-            if given
-            else "no password was given: use PGPASSWORD, a line in ~/.pgpass, or a service file",
-        ) from error
-    except asyncpg.InvalidAuthorizationSpecificationError as error:
-        raise _failed(
-            "authentication",
-            f"{where}: {_said(error)}",
-            "check the user name and the server's pg_hba.conf",
-        ) from error
-    except asyncpg.InvalidCatalogNameError as error:
-        raise _failed(
-            "database", f"{where}: {_said(error)}", "`psql -l` lists the databases"
-        ) from error
-    except asyncpg.TooManyConnectionsError as error:
-        raise _failed(
-            "too_many",
-            f"{where}: {_said(error)}",
-            "every connection slot is taken: close idle clients, or connect as a superuser, "
-            "for whom superuser_reserved_connections are kept",
-        ) from error
-    except asyncpg.CannotConnectNowError as error:
-        raise _failed(
-            "starting",
-            f"{where}: {_said(error)}",
-            "the server is starting, stopping or recovering: try again in a moment",
-        ) from error
-    except asyncpg.TargetServerAttributeNotMatched as error:
-        raise _failed(
-            "role",
-            f"{where}: the server is not {target.role}",
-            "change target_session_attrs, or name another host",
-        ) from error
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise _failed(
-            "authentication",
-            f"{where}: {_said(error)}",
-            f'grant connect on database "{target.database}" to "{target.user}"',
-        ) from error
-    except asyncpg.ClientConfigurationError as error:
-        raise _failed("dsn", f"{where}: {_said(error)}", "check the connection string") from error
-    except TimeoutError as error:
-        raise _failed(
-            "unreachable",
-            f"{where}: no answer within {seconds:g} s",
-            "a firewall, a wrong address or a server that hangs; connect_timeout= sets the wait",
-        ) from error
-    except ssl.SSLError as error:
-        raise _failed(
-            "tls",
-            f"{where}: TLS failed: {error.reason or error}",
-            "check sslmode, sslrootcert and the server's certificate",
-        ) from error
-    except ConnectionError as error:
-        if "SSL" in str(error) and target.tls.get("sslmode", "prefer") in ("allow", "prefer"):
-            raise _failed(
-                "other",
-                f"{where}: what answers there is not a PostgreSQL server",
-                "check the host and the port",
-            ) from error
-        if "SSL" in str(error):
-            raise _failed(
-                "tls",
-                f"{where}: {error}",
-                "the server offers no TLS: set ssl = on there, or sslmode=prefer here",
-            ) from error
-        raise _failed(
-            "unreachable",
-            f"{where}: nobody listens there ({_reason(error)})",
-            "is the server running, and is this its host and port?",
-        ) from error
-    except FileNotFoundError as error:  # a Unix socket
-        raise _failed(
-            "unreachable",
-            f"{where}: nobody listens there (no such socket)",
-            "is the server running, with this socket directory and port? -h and -p of psql, "
-            "PGHOST and PGPORT name others",
-        ) from error
-    except OSError as error:
-        raise _failed(
-            "unreachable",
-            f"{where}: {_reason(error)}",
-            "check the host name and the network",
-        ) from error
-    except asyncpg.PostgresError as error:
-        raise _failed("other", f"{where}: {_said(error)}", "see the server's log") from error
-    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        raise _failed(
-            "other", f"{where}: {_said(error)}", "is it a PostgreSQL server that listens there?"
-        ) from error
-
-
-def _failed(reason: ConnectReason, message: str, hint: str) -> ConnectError:
-    return ConnectError(f"cannot connect to {message}", reason=reason, hint=hint)
-
-
-def _reason(error: OSError) -> str:
-    """The system's words; asyncio puts "Connect call failed" and a tuple in their place."""
-    number = error.errno or 0  # those of name resolution are negative
-    return os.strerror(number) if number > 0 else error.strerror or str(error)
-
-
-def _said(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-@contextlib.contextmanager
-def statement_errors(doing: str) -> Iterator[None]:
-    """Turn what a running statement raises into our tree. `doing` completes "while …"."""
-    try:
-        yield
-    except FilbanError:
-        raise
-    except (
-        asyncpg.PostgresConnectionError,
-        asyncpg.AdminShutdownError,
-        asyncpg.CrashShutdownError,
-        asyncpg.CannotConnectNowError,
-        # "cannot switch to state …": how asyncpg says it when the server dies between two messages
-        asyncpg.InternalClientError,
-        ConnectionError,
-    ) as error:
-        raise _lost(doing, error) from error
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise RightsMissing(
-            f"while {doing}: {_said(error)}",
-            hint="grant pg_monitor to this role, or connect as one that may",
-        ) from error
-    except (asyncpg.UndefinedFunctionError, asyncpg.FeatureNotSupportedError) as error:
-        raise NotSupported(
-            f"while {doing}: {_said(error)}", hint="this server does not offer it"
-        ) from error
-    except asyncpg.QueryCanceledError as error:
-        raise StatementFailed(
-            f"while {doing}: {_said(error)}",
-            sqlstate="57014",
-            hint="the server is busy or the catalogue very large: try again",
-        ) from error
-    except asyncpg.LockNotAvailableError as error:
-        raise StatementFailed(
-            f"while {doing}: {_said(error)}",
-            sqlstate="55P03",
-            hint="somebody holds a lock on what we wanted to read: see `filban check`",
-        ) from error
-    except asyncpg.PostgresError as error:
-        raise StatementFailed(
-            f"while {doing}: {_said(error)}", sqlstate=error.sqlstate or "", hint=error.hint or ""
-        ) from error
-    except asyncpg.InterfaceError as error:
-        if "closed" in str(error) or "connection" in str(error):
-            raise _lost(doing, error) from error
-        raise
-
-
-def _lost(doing: str, error: BaseException) -> ConnectionLost:
-    return ConnectionLost(
-        f"the server went away while {doing}: {_said(error)}",
-        hint="was it restarted or stopped, or is the network down? Its log says why",
-    )
 
 
 @contextlib.asynccontextmanager

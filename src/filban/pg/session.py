@@ -12,6 +12,7 @@ import asyncpg
 from filban.errors import NotSupported, RightsMissing, ServerError
 from filban.pg import connect as _connect
 from filban.pg import dsn as _dsn
+from filban.pg.driver_errors import statement_errors
 from filban.pg.loader import NEWEST_MAJOR, OLDEST_MAJOR, Query, place_schemas
 from filban.pg.server import Extension, Server, Setting
 
@@ -58,7 +59,7 @@ async def fetch(
     connection: asyncpg.Connection, text: str, name: str, *args: object
 ) -> list[asyncpg.Record]:
     """Run `text`; errors name the query. Behind a pooler the limits travel with the transaction."""
-    with _connect.statement_errors(f"reading {name.replace('_', ' ')}"):
+    with statement_errors(f"reading {name.replace('_', ' ')}"):
         if not _connect.is_pooled(connection):
             return list(await connection.fetch(text, *args))
         async with connection.transaction(readonly=True):

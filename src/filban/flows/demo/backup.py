@@ -24,7 +24,7 @@ from filban.flows.demo.digest import Digest, digest, tables
 from filban.flows.demo.servers import DATABASE, OURS, Servers
 from filban.flows.progress import Step
 from filban.pg import Query, connection, parse, session
-from filban.pg.connect import statement_errors
+from filban.pg.driver_errors import statement_errors
 
 PACKAGE = "filban.flows.demo"
 VERIFIER = "pg_verifybackup"

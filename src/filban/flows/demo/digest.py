@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from filban.pg import Query, Session
-from filban.pg.connect import statement_errors
+from filban.pg.driver_errors import statement_errors
 
 PACKAGE = "filban.flows.demo"
 

@@ -17,7 +17,7 @@ from filban.errors import NotGood
 from filban.flows.demo.servers import OURS, STANDBY, Servers
 from filban.flows.progress import Step
 from filban.pg import Query, Session, parse, session
-from filban.pg.connect import statement_errors
+from filban.pg.driver_errors import statement_errors
 
 PACKAGE = "filban.flows.demo"
 PAUSE_SECONDS = 0.05

@@ -22,7 +22,7 @@ from filban.flows.demo.plans import (
 from filban.flows.demo.statements import Slow
 from filban.flows.progress import Step
 from filban.pg import Query, Session
-from filban.pg.connect import statement_errors
+from filban.pg.driver_errors import statement_errors
 
 PACKAGE = "filban.flows.demo"
 # Executions before and after; each with other arguments of the traffic, the same on both sides.

@@ -18,7 +18,7 @@ from filban.flows.demo.report import Measurements, report
 from filban.flows.demo.servers import DATABASE, OURS, Servers, choose, servers
 from filban.flows.progress import Progress, Silent, step
 from filban.pg import Session, parse, session
-from filban.pg.connect import statement_errors
+from filban.pg.driver_errors import statement_errors
 from filban.pool import Pool, create_pool
 from filban.units import count, duration, number, size
 

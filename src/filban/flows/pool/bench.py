@@ -18,7 +18,8 @@ from filban.flows.pool.loops import Call, calls, closed, open_loop
 from filban.flows.pool.plan import RATE_SHARES, BenchOptions, Plan, make_plan
 from filban.flows.pool.result import BenchResult
 from filban.flows.progress import Progress, Silent, step
-from filban.pg.connect import CONNECT_TIMEOUT_SECONDS, connect_errors
+from filban.pg.connect import CONNECT_TIMEOUT_SECONDS
+from filban.pg.driver_errors import connect_errors
 from filban.pool import Pool, create_pool
 from filban.tune.pool_size import Choice, Step, choose
 from filban.units import duration

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from filban.errors import ConnectError, FilbanError
-from filban.pg.connect import connect_errors
+from filban.pg.driver_errors import connect_errors
 from filban.pg.dsn import Address, Target
 from filban.pool import pgbouncer as _bouncer
 from filban.pool.pool import Pool, create_pool

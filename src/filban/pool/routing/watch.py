@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 import asyncpg
 
 from filban.errors import ConnectError, ConnectionLost, FilbanError, RightsMissing
-from filban.pg.connect import Limits, open_connection, statement_errors
+from filban.pg.connect import Limits, open_connection
+from filban.pg.driver_errors import statement_errors
 from filban.pg.loader import Query
 from filban.pool.routing.node import Node
 from filban.pool.routing.probing import answers_within, limit_silence, probe

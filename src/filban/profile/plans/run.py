@@ -11,7 +11,7 @@ import asyncpg
 from filban.errors import RightsMissing, StatementFailed, UsageError
 from filban.pg import Limits, Query, Target, connection
 from filban.pg import parse as parse_dsn
-from filban.pg.connect import statement_errors
+from filban.pg.driver_errors import statement_errors
 from filban.pg.session import fetch
 from filban.profile.plans.model import Plan
 from filban.profile.plans.parse import parse

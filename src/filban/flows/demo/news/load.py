@@ -16,7 +16,7 @@ from filban.errors import ProgramFailed
 from filban.flows.demo.news.generate import TABLES
 from filban.flows.progress import Step
 from filban.pg import Limits, Query, Session, Target, session
-from filban.pg.connect import statement_errors
+from filban.pg.driver_errors import statement_errors
 
 PACKAGE = "filban.flows.demo.news"
 CHUNK_BYTES = 1 << 18

@@ -14,7 +14,7 @@ from filban.flows.demo.news.generate import LAST_DAY, sites
 from filban.flows.demo.news.vocabulary import LOCALES, seeded, vocabulary, zipf
 from filban.flows.progress import Step
 from filban.pg import Query
-from filban.pg.connect import statement_errors
+from filban.pg.driver_errors import statement_errors
 
 PACKAGE = "filban.flows.demo.news"
 # Enough different arguments of a statement to measure it by later.
