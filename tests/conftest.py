@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -73,6 +74,7 @@ def running(**kwargs: Any) -> Iterator[Cluster]:
             run(manager.__aexit__(None, None, None))
 
 
+@functools.cache
 def server_binaries() -> dict[int, Binaries]:
     """Per major the installation to test with: with contrib, if there is one."""
     best: dict[int, Binaries] = {}
@@ -233,11 +235,15 @@ def plain_dsn(db: Database) -> str:
     return db.dsn_as(PLAIN_ROLE)
 
 
-@pytest.fixture(
-    scope="session",
-    params=sorted({*REQUIRED_MAJORS, *server_binaries()}),
-    ids=lambda major: f"pg{major}",
-)
+def majors_with(*libraries: str) -> list[int]:
+    """What tests of several majors run on: the required ones, which have everything, and whatever
+    else the machine has with these libraries."""
+    here = server_binaries().items()
+    able = {major for major, b in here if all(map(b.has_library, libraries))}
+    return sorted({*REQUIRED_MAJORS, *able})
+
+
+@pytest.fixture(scope="session", params=majors_with(), ids=lambda major: f"pg{major}")
 def every_major(request: pytest.FixtureRequest, cluster_of: Callable[[int], Cluster]) -> Cluster:
     """The test runs once on a cluster of every PostgreSQL major of this machine."""
     return cluster_of(request.param)
@@ -247,6 +253,21 @@ def every_major(request: pytest.FixtureRequest, cluster_of: Callable[[int], Clus
 async def every_db(every_major: Cluster) -> AsyncIterator[Database]:
     """A fresh database on every major."""
     async with fresh_database(every_major) as database:
+        yield database
+
+
+@pytest.fixture(scope="session", params=majors_with(CONTRIB), ids=lambda major: f"pg{major}")
+def contrib_major(request: pytest.FixtureRequest, cluster_of: Callable[[int], Cluster]) -> Cluster:
+    """As every_major, where contrib is installed."""
+    return cluster_of(request.param)
+
+
+@pytest.fixture
+async def contrib_db(contrib_major: Cluster) -> AsyncIterator[Database]:
+    """A fresh database on every major that has contrib."""
+    if not contrib_major.binaries.has_library(CONTRIB):
+        lacking(f"{CONTRIB} for PostgreSQL {contrib_major.binaries.major}")
+    async with fresh_database(contrib_major) as database:
         yield database
 
 

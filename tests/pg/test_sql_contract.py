@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 
 import filban
+from conftest import lacking, majors_with
 from filban.pg.loader import NEWEST_MAJOR, OLDEST_MAJOR, Query, place_schemas, queries
 
 # Their rows are put together by hand in session.py, or they belong to a program's own database.
@@ -53,17 +54,32 @@ def test_a_query_says_what_it_returns(query: Query):
         assert query.text(major).startswith("-- ")
 
 
+def on_every_major() -> list[tuple[int, Query]]:
+    """Each query on each major that has the extensions it reads."""
+    return [
+        (major, query)
+        for query in all_queries()
+        for major in majors_with()
+        if major in majors_with(*query.extensions(major))
+    ]
+
+
 async def schemas(connection: asyncpg.Connection, query: Query, major: int) -> dict[str, str]:
     for extension in query.extensions(major):
         if not await connection.fetchval(
             "SELECT count(*) FROM pg_available_extensions WHERE name = $1", extension
         ):
-            pytest.skip(f"PostgreSQL {major} here has no {extension}")
+            lacking(f"{extension} for PostgreSQL {major}")
         await connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
     return dict.fromkeys(query.extensions(major), "public")
 
 
-@pytest.mark.parametrize("query", all_queries(), ids=name)
+@pytest.mark.parametrize(
+    ("every_major", "query"),
+    on_every_major(),
+    indirect=["every_major"],
+    ids=lambda value: name(value) if isinstance(value, Query) else f"pg{value}",
+)
 async def test_the_columns_are_the_row_class(every_db, query: Query):
     major = every_db.cluster.binaries.major
     rows = rows_of(query.package)
