@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -78,7 +77,9 @@ class Patroni:
 
     def _get(self, url: str) -> Any:
         address = f"{url.rstrip('/')}/cluster"
-        request = urllib.request.urlopen(  # noqa: S310 - the scheme was checked
+        from urllib.request import urlopen  # 15 ms of imports, for those with Patroni only
+
+        request = urlopen(  # noqa: S310 - the scheme was checked
             address, timeout=REQUEST_SECONDS, context=self.tls if url[4] == "s" else None
         )
         with request as answer:
