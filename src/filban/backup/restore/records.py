@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,7 +72,7 @@ async def scan(
     segment_bytes: int,
     scratch: Path,
     rmgrs: Sequence[str] = ("Transaction",),
-) -> AsyncIterator[Record]:
+) -> AsyncGenerator[Record]:
     """Records of some resource managers in consecutive segments, the oldest first.
 
     The segments may be of several timelines, a line of descent: pg_waldump looks for one timeline's

@@ -22,11 +22,19 @@ _END_OF_TAR = 1024  # two blocks of zeros
 @dataclass(frozen=True, slots=True)
 class Content:
     """One file: its path in the data directory, its size, and its bytes, to be read before the
-    next one is asked for. `size` is what the container says."""
+    next one is asked for. `size` is what the container says; `container` the object it lies in."""
 
     path: bytes
     size: int
     stream: BinaryIO
+    container: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A directory that a tar names: an empty one would be lost otherwise."""
+
+    path: bytes
 
 
 class Damaged(Exception):
@@ -43,13 +51,14 @@ def is_tar_format(source: Source) -> bool:
     return any(_tar_name(name) is not None for name, _ in source.names())
 
 
-def contents(source: Source) -> Iterator[Content | Damaged]:
+def contents(source: Source) -> Iterator[Content | Folder | Damaged]:
     """Every file, in the order in which they lie. A container that breaks in the middle gives a
-    `Damaged` in place of its rest, and the next one follows."""
+    `Damaged` in place of its rest, and the next one follows. Links to tablespaces are left out:
+    they point to where those were on the old machine (see tablespace_map)."""
     if not is_tar_format(source):
         for name, size in source.names():
             with source.open(name) as stream:
-                yield Content(name, size, stream)
+                yield Content(name, size, stream, name)
         return
     for name, _ in source.names():
         which = _tar_name(name)
@@ -64,22 +73,24 @@ def _tar_name(name: bytes) -> bytes | None:
     return None if match is None else match["which"]
 
 
-def _tar(source: Source, name: bytes, prefix: bytes) -> Iterator[Content | Damaged]:
+def _tar(source: Source, name: bytes, prefix: bytes) -> Iterator[Content | Folder | Damaged]:
     try:
         with source.open(name) as raw, inflated(raw, codec_of(name)[1]) as plain:
-            yield from _members(_Tail(plain), prefix)
+            yield from _members(_Tail(plain), prefix, name)
     except DAMAGE as error:
         yield Damaged(name, str(error) or type(error).__name__)
 
 
-def _members(stream: _Tail, prefix: bytes) -> Iterator[Content]:
+def _members(stream: _Tail, prefix: bytes, container: bytes) -> Iterator[Content | Folder]:
     whole = cast("BinaryIO", stream)  # tarfile only reads it
     with tarfile.open(fileobj=whole, mode="r|", errors="surrogateescape", encoding="utf-8") as tar:
         while (member := tar.next()) is not None:
             cast("Any", tar).members = []  # it would keep every one of them in memory
-            if member.isreg() and (data := tar.extractfile(member)) is not None:
-                path = prefix + member.name.encode("utf-8", "surrogateescape").removeprefix(b"./")
-                yield Content(path, member.size, cast("BinaryIO", data))
+            path = prefix + member.name.encode("utf-8", "surrogateescape").removeprefix(b"./")
+            if member.isdir():
+                yield Folder(path.rstrip(b"/"))
+            elif member.isreg() and (data := tar.extractfile(member)) is not None:
+                yield Content(path, member.size, cast("BinaryIO", data), container)
     while stream.read(CHUNK):  # to its end: the codec's own checksum stands there
         pass
     if stream.tail.strip(b"\0") or len(stream.tail) < _END_OF_TAR:

@@ -57,6 +57,12 @@ _CODES: Mapping[str, tuple[str, str, str]] = {
         "Recovery ends where the segment does: later commits are missing.",
         "Take a new backup now; if the server still has the segment in pg_wal, archive it again.",
     ),
+    "wal.split": (
+        "Two servers have written the same WAL positions",
+        "A restore to the newest timeline does not have what the old one committed after the "
+        "promotion: after a split brain these are rows that clients were told are safe.",
+        "Restore both (--timeline) and compare; then take a new backup and expire the old WAL.",
+    ),
     "wal.history": (
         "A timeline's history file is missing or damaged",
         "Without it recovery cannot follow the promotion: it ends on the old timeline, without "

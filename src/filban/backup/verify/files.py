@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol
 
-from filban.backup.verify.contents import CHUNK, DAMAGE, Content, Damaged, contents
+from filban.backup.verify.contents import CHUNK, DAMAGE, Content, Damaged, Folder, contents
 from filban.backup.verify.faults import Fault
 from filban.backup.verify.manifest import Manifest, ManifestFile
 from filban.backup.verify.stored import Source
@@ -39,6 +39,8 @@ def check_files(
     for item in contents(source):
         if isinstance(item, Damaged):
             yield Fault("backup.damaged", _subject(label, item.name), item.how)
+            continue
+        if isinstance(item, Folder):
             continue
         known = manifest.find(item.path)
         if known is None:

@@ -1,0 +1,168 @@
+"""The whole of a repository: every backup's files and chain, every segment, every window."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from filban.backup.lsn import format_lsn
+from filban.backup.shelf import Shelf, Stored
+from filban.backup.timeline import coverage
+from filban.backup.timeline import read as wal
+from filban.backup.timeline.coverage import Abandoned, Window
+from filban.backup.verify import files, manifest
+from filban.backup.verify.contents import DAMAGE
+from filban.backup.verify.faults import Fault
+from filban.backup.verify.manifest import Manifest, ManifestDamaged
+from filban.backup.verify.stored import Source
+from filban.finding import Quantity
+
+MANIFEST = b"backup_manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a verification found. `bytes`: read and hashed, decompressed."""
+
+    backups: tuple[Stored, ...]
+    windows: tuple[Window, ...]
+    abandoned: tuple[Abandoned, ...]
+    faults: tuple[Fault, ...]
+    bytes: int
+
+    @property
+    def is_good(self) -> bool:
+        return not self.faults
+
+
+async def verify(
+    shelf: Shelf, only: str | None = None, on_bytes: Callable[[int], None] = lambda _: None
+) -> Verified:
+    """Read everything once. `only`: one backup's label; its chain and the WAL are read as well.
+
+    Raises UsageError's kin of the repository if it cannot be read; what is wrong with what it
+    holds is a fault in the answer, never an error.
+    """
+    backups = list(await shelf.backups())
+    wanted = _wanted(backups, only)
+    faults: list[Fault] = list(_chains(backups, wanted))
+    done = 0
+    for label in wanted:
+        found, size = await asyncio.to_thread(_one, shelf, label, backups, on_bytes, done)
+        faults += found
+        done += size
+    known = next((b.system_identifier for b in backups), None)
+    archived = await asyncio.to_thread(wal.read, shelf.wal(), system_identifier=known)
+    faults += archived.faults
+    windows = coverage.windows(archived.archive, backups)
+    faults += _wal_faults(archived, backups, windows)
+    split = coverage.abandoned(archived.archive)
+    faults += map(_split, split)
+    return Verified(
+        tuple(backups), tuple(windows), tuple(split), tuple(_unique(faults)), done + archived.bytes
+    )  # fmt: skip
+
+
+def _wanted(backups: Sequence[Stored], only: str | None) -> list[str]:
+    """Labels to read: all, or one with what it builds on."""
+    if only is None:
+        return [b.label for b in backups]
+    chain = next((b.chain for b in backups if b.label == only), ())
+    return [*chain] if chain else [only]
+
+
+def _chains(backups: Sequence[Stored], wanted: Sequence[str]) -> Iterator[Fault]:
+    here = {b.label for b in backups}
+    for backup in backups:
+        for needed in backup.chain:
+            if backup.label in wanted and needed not in here:
+                yield Fault("backup.chain", backup.label, f"it builds on {needed}, which is gone")
+
+
+def _one(
+    shelf: Shelf,
+    label: str,
+    backups: Sequence[Stored],
+    on_bytes: Callable[[int], None],
+    before: int,
+) -> tuple[list[Fault], int]:
+    """One backup's faults and its bytes. Blocking."""
+    source = shelf.contents(label)
+    try:
+        known = _manifest(source)
+    except (ManifestDamaged, *DAMAGE) as error:
+        return [Fault("backup.manifest", label, str(error) or type(error).__name__)], 0
+    try:
+        faults = list(files.check_files(label, source, known, lambda n: on_bytes(before + n)))
+        stored = next((b for b in backups if b.label == label), None)
+        if stored is not None:
+            faults += _same_backup(stored, known)
+        return faults, known.bytes
+    finally:
+        known.close()
+
+
+def _manifest(source: Source) -> Manifest:
+    with source.open(MANIFEST) as stream:
+        return manifest.parse(stream)
+
+
+def _same_backup(stored: Stored, known: Manifest) -> Iterator[Fault]:
+    """What the catalogue says and what the manifest says are about the same backup."""
+    if known.system_identifier not in (None, stored.system_identifier):
+        yield Fault(
+            "backup.foreign",
+            stored.label,
+            f"its manifest is of the cluster {known.system_identifier}, the catalogue says "
+            f"{stored.system_identifier}",
+        )
+    ends = {(r.timeline, r.end) for r in known.wal_ranges}
+    if ends and (stored.timeline, stored.end_lsn) not in ends:
+        yield Fault(
+            "backup.foreign",
+            stored.label,
+            "its manifest ends at "
+            + " or ".join(f"{format_lsn(end)} on timeline {t}" for t, end in sorted(ends))
+            + f", the catalogue says {format_lsn(stored.end_lsn)} on {stored.timeline}",
+        )
+
+
+def _wal_faults(
+    archived: wal.Found, backups: Sequence[Stored], windows: Sequence[Window]
+) -> Iterator[Fault]:
+    """Holes from the oldest backup on, and backups that cannot become consistent."""
+    since = min((b.start_lsn for b in backups), default=0)
+    size = archived.archive.segment_bytes
+    damaged = {f.subject for f in archived.faults}
+    for place in coverage.holes(archived.archive, since):
+        name = place.name(size)
+        if name not in damaged:  # named already, with what is wrong with it
+            yield Fault("wal.gap", name, "it is not there, and later ones are")
+    usable = {w.backup for w in windows if w.is_usable}
+    for backup in backups:
+        if backup.label not in usable:
+            yield Fault(
+                "wal.gap",
+                backup.label,
+                f"the WAL from {format_lsn(backup.start_lsn)} to {format_lsn(backup.end_lsn)}, "
+                "which it needs to become consistent, is not all there",
+            )
+
+
+def _split(one: Abandoned) -> Fault:
+    return Fault(
+        "wal.split",
+        f"timeline {one.timeline}",
+        f"it went on to {format_lsn(one.end)} after timeline {one.child} had left it at "
+        f"{format_lsn(one.branched_at)}",
+        {"behind": Quantity(one.bytes, "bytes")},
+    )
+
+
+def _unique(faults: Iterable[Fault]) -> Iterator[Fault]:
+    seen: set[tuple[str, str]] = set()
+    for fault in faults:
+        if (fault.code, fault.subject) not in seen:
+            seen.add((fault.code, fault.subject))
+            yield fault

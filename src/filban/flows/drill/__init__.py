@@ -1,0 +1,1 @@
+"""The drill: restore the newest backup to scratch and prove that it is what was backed up."""
