@@ -108,7 +108,6 @@ def waits(
         where = target(dsn, dsn_option, config.load(config_file))
         seconds, pause = seconds_of(interval, "--for"), max(0.1, seconds_of(every, "--every"))
         kept = timedelta(seconds=seconds_of(keep, "--keep"))
-        err.print(f"watching for {duration(seconds)}", soft_wrap=True)
         subject, found = run_async(lambda: _watch(where, seconds, pause, record, kept))
     watched = feature.watched(subject, found, moment)
     with standard_output():
@@ -134,6 +133,7 @@ async def _watch(
     async with session(where) as opened:
         server = opened.server
         subject = f'{server.kind} "{server.database}", PostgreSQL {server.version_text.split()[0]}'
+        err.print(f"watching for {duration(seconds)}", soft_wrap=True)
         found: list[Sample] = []
         with Recorder(record, subject, keep) if record else nullcontext() as recorder:
             async for one in samples(opened, seconds, every):
