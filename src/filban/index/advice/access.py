@@ -43,7 +43,8 @@ class Access:
     any_of: OR groups whose every branch is about this table. order: wanted of its rows; limit: how
     many of them are enough, None for all. needed: the columns that the statement reads, None for
     all. rows and cost: the planner's, of all `loops` together. index: what it uses now.
-    distance: for ORDER BY column <-> value, the column.
+    distance: for ORDER BY column <-> value, the column. writes: "Update" or "Delete" where the rows
+    found are changed.
     """
 
     statement: str
@@ -59,7 +60,7 @@ class Access:
     index: str | None = None
     distance: str | None = None
     total: float = 0.0
-    writes: bool = False
+    writes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class _Around:
     limit: float | None = None
     loops: float = 1.0
     joins: tuple[str, ...] = ()
-    writes: bool = False
+    writes: tuple[str, str] = ("", "")
 
 
 @dataclass(slots=True)
@@ -94,11 +95,28 @@ class Reading:
     def _walk(self, node: Plan, around: _Around, total: float) -> Iterator[Access]:
         if "Relation Name" in node and node["Node Type"] != "ModifyTable":
             yield from self._table(node, around, total)
-        inside = _inside(node, around)
+        inside = self._inside(node, around)
         children = node.get("Plans", [])
         outer = next((c for c in children if c.get("Parent Relationship") == "Outer"), None)
         for child in children:
             yield from self._walk(child, _below(node, child, outer, inside), total)
+
+    def _inside(self, node: Plan, around: _Around) -> _Around:
+        """What a node adds to what is known below it."""
+        kind = node["Node Type"]
+        joins = around.joins + tuple(node[name] for name in _ON_JOIN if name in node)
+        around = replace(around, joins=joins)
+        if kind == "ModifyTable":
+            found = self.catalog.names.find(node["Schema"], node["Relation Name"])
+            target = self.catalog.names.root(found[0]).quoted if found else ""
+            return replace(around, writes=(target, node["Operation"]))
+        if kind == "Limit":
+            return replace(around, limit=node["Plan Rows"] * 1.0)
+        if kind in ("Sort", "Incremental Sort"):
+            return replace(around, order=tuple(node.get("Sort Key", ())))
+        if kind == "Aggregate":
+            return replace(around, **_extreme(node))
+        return around if kind in _KEEPS_ORDER else replace(around, order=(), limit=None)
 
     def _table(self, node: Plan, around: _Around, total: float) -> Iterator[Access]:
         found = self.catalog.names.find(node["Schema"], node["Relation Name"])
@@ -123,7 +141,7 @@ class Reading:
             index=_index(node),
             distance=_distance(around.order or tuple(node.get("Order By", "").split(";")), alias),
             total=total,
-            writes=around.writes,
+            writes=around.writes[1] if around.writes[0] == table.quoted else "",
         )
 
     def _needed(self, node: Plan, alias: str, table: Table) -> frozenset[str] | None:
@@ -132,22 +150,6 @@ class Reading:
                 return self.named[name]
         uses = (use for text in node.get("Output", ()) for use in _e.uses(_e.tokens(text)))
         return frozenset(use.column for use in uses if use.alias == alias)
-
-
-def _inside(node: Plan, around: _Around) -> _Around:
-    """What a node adds to what is known below it."""
-    kind = node["Node Type"]
-    joins = around.joins + tuple(node[name] for name in _ON_JOIN if name in node)
-    around = replace(around, joins=joins)
-    if kind == "ModifyTable":
-        return replace(around, writes=True)
-    if kind == "Limit":
-        return replace(around, limit=node["Plan Rows"] * 1.0)
-    if kind in ("Sort", "Incremental Sort"):
-        return replace(around, order=tuple(node.get("Sort Key", ())))
-    if kind == "Aggregate":
-        return replace(around, **_extreme(node))
-    return around if kind in _KEEPS_ORDER else replace(around, order=(), limit=None)
 
 
 def _extreme(node: Plan) -> dict[str, Any]:

@@ -133,12 +133,14 @@ async def values(
 
 async def catalog(session: Session, known: Names, oids: Iterable[int]) -> Catalog:
     """All facts about the tables `oids`."""
+    keys = await _upkeep.foreign_keys(session)
     wanted = set(oids)
+    by_name = {f"{t.schema}.{t.name}": t.oid for t in known.tables.values()}
+    wanted |= {k.table_oid for k in keys if by_name.get(k.referenced_name) in wanted}
     by_table: dict[int, tuple[Index, ...]] = {}
     for index in await _upkeep.indexes(session):
         if index.table_oid in wanted and index.usable:
             by_table[index.table_oid] = (*by_table.get(index.table_oid, ()), index)
-    keys = await _upkeep.foreign_keys(session)
     settings = session.server.settings
     return Catalog(
         names=known,

@@ -35,9 +35,10 @@ class Condition:
     """One condition on one table.
 
     key: what it compares, as an index would have it: a quoted column or "(expression)". column:
-    its name if it is a plain one. columns: all that the key has in it. text: the condition without
-    alias (for a partial index, and to ask the planner how many rows it leaves; "" if it needs
-    another table). constant: the value compared with, if it is a literal. functions: in the key.
+    its name if it is a plain one; by_bytes: see columns.sql. columns: all that the key has in it.
+    text: the condition without alias (for a partial index, and to ask the planner how many rows it
+    leaves; "" if it needs another table). constant: the value compared with, if it is a literal.
+    functions, casts: in the key.
     """
 
     kind: Kind
@@ -51,6 +52,7 @@ class Condition:
     any: bool = False
     functions: tuple[str, ...] = ()
     casts: tuple[str, ...] = ()
+    by_bytes: bool = False
 
 
 def conditions(
@@ -105,6 +107,7 @@ def _condition(
         any=compared.any,
         functions=() if column else _e.called(compared.left),
         casts=() if column else _e.casts(compared.left),
+        by_bytes=of_type is not None and of_type.by_bytes,
     )
 
 

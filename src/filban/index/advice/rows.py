@@ -148,7 +148,8 @@ class Statement:
     id: unique in the workload (its fingerprint). sql: as it came, the first of its kind.
     examples: runnable SQL with literals instead of parameters, several where values are skewed;
     empty where only a generic plan can be asked for (16 and later), see `generic`.
-    tables: that it names, "schema.table". total_ms: 0.0 if unknown.
+    tables: that it names, "schema.table". total_ms: 0.0 if unknown; rows: of all calls together,
+    None if unknown.
     """
 
     id: str
@@ -161,6 +162,7 @@ class Statement:
     tables: tuple[str, ...]
     source: str
     generic: bool = False
+    rows: float | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:

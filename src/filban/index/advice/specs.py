@@ -138,8 +138,8 @@ def serves(spec: IndexSpec, access: Access) -> Served | None:
         return None
     if spec.method != "btree":
         return _serves_other(spec, access)
-    bounding, equal = _bounding(spec.keys, access)
-    ordered = _ordered(spec.keys, equal, access)
+    bounding = _bounding(spec.keys, access)
+    ordered = _ordered(spec.keys, access)
     if not bounding and not ordered and spec.where is None:
         return None
     keys = {key.sql for key in spec.keys}
@@ -156,16 +156,16 @@ def implied(where: str, conditions: tuple[Condition, ...]) -> bool:
     return all(_e.join(part) in texts for part in _e.conjuncts(_e.tokens(where)))
 
 
-def _bounding(keys: tuple[Key, ...], access: Access) -> tuple[list[Condition], int]:
-    """The conditions that limit a scan of a btree, and on how many first keys they are equality."""
+def _bounding(keys: tuple[Key, ...], access: Access) -> list[Condition]:
+    """The conditions that limit a scan of a btree: equalities, and what follows them."""
     found: list[Condition] = []
-    for place, key in enumerate(keys):
+    for key in keys:
         on_key = [c for c in access.conditions if c.key == key.sql and fits(c, key)]
         equal = [c for c in on_key if c.kind in EQUALITIES]
         found += equal or [c for c in on_key if c.kind in ("range", "prefix", "not_null")]
         if not equal:
-            return found, place
-    return found, len(keys)
+            break
+    return found
 
 
 def fits(condition: Condition, key: Key) -> bool:
@@ -173,29 +173,33 @@ def fits(condition: Condition, key: Key) -> bool:
     if key.opclass in _PATTERN_CLASSES:
         return condition.kind in ("eq", "prefix", "null", "not_null")
     return condition.kind in ("eq", "null", "range", "not_null") or (
-        condition.kind == "prefix" and key.opclass is None and key.collation == '"C"'
+        condition.kind == "prefix"
+        and key.opclass is None
+        and (condition.by_bytes or key.collation == '"C"')
     )
 
 
-def _ordered(keys: tuple[Key, ...], equal: int, access: Access) -> bool:
+def _ordered(keys: tuple[Key, ...], access: Access) -> bool:
     """Whether a scan forwards or backwards gives the wanted order. Keys that equal one value may
-    stand anywhere in the order."""
-    wanted = [o for o in access.order if not _fixed(o, access)]
+    stand anywhere in the order; those that equal one of several values may not."""
     if not access.order:
         return False
-    for start in range(equal + 1):
+    wanted = [o for o in access.order if not _fixed(o.key, access)]
+    for start in range(len(keys) + 1):
         following = keys[start : start + len(wanted)]
-        if len(following) == len(wanted) and (
-            all(_same(k, o, False) for k, o in zip(following, wanted, strict=True))
-            or all(_same(k, o, True) for k, o in zip(following, wanted, strict=True))
+        if len(following) == len(wanted) and any(
+            all(_same(k, o, backwards) for k, o in zip(following, wanted, strict=True))
+            for backwards in (False, True)
         ):
             return True
+        if start == len(keys) or not _fixed(keys[start].sql, access):
+            break
     return False
 
 
-def _fixed(order: Order, access: Access) -> bool:
+def _fixed(key: str, access: Access) -> bool:
     return any(
-        c.kind in EQUALITIES and not c.any and not c.is_join and c.key == order.key
+        c.kind in EQUALITIES and not c.any and not c.is_join and c.key == key
         for c in access.conditions
     )
 
@@ -213,10 +217,14 @@ def _same(key: Key, order: Order, backwards: bool) -> bool:
 def _covered(spec: IndexSpec, access: Access) -> bool:
     if access.needed is None or access.writes:
         return False
-    has = {*(key.sql for key in spec.keys), *spec.include}
-    used = {f'"{name}"' for name in access.needed} | set(access.needed)
-    # a name is in one of the two spellings, quoted where it has to be
-    return all(name in has or f'"{name}"' in has for name in access.needed) and bool(used)
+    has = {name_of(text) for text in (*(key.sql for key in spec.keys), *spec.include)}
+    return access.needed <= has
+
+
+def name_of(quoted: str) -> str:
+    """The name that a quoted column stands for; "" for an expression."""
+    parts = _e.tokens(quoted)
+    return parts[0].name if len(parts) == 1 else ""
 
 
 # Which conditions each operator class (or the default one of a method, "") can look up.

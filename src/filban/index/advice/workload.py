@@ -196,6 +196,7 @@ async def _statement(
         tables=tuple(sorted(t.quoted for t in group.tables)),
         source=given.source,
         generic=not examples and session.server.has(Cap.GENERIC_PLAN),
+        rows=group.rows,
     )
 
 

@@ -1,0 +1,166 @@
+"""What helps beside an index: settings, statistics, other ways to say a condition. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from filban.index.advice.access import Access
+from filban.index.advice.catalog import Catalog
+from filban.index.advice.conditions import Condition
+from filban.index.advice.planning import Plan
+from filban.index.advice.rows import Remedy, Statement
+from filban.index.advice.worth import LEAST_VISIBLE
+
+# The count of rows that the planner expects against the count that came: from here on plans go
+# wrong (the threshold of plan.misestimate).
+MISESTIMATE = 10.0
+STATISTICS_TARGET = 1000
+# What a sort needs for a row beside its width (tuplesort.c: MinimalTuple header and SortTuple).
+_SORT_ENTRY_BYTES = 40
+# A statement that throws away so much of a table at once is a retention, and a partition to drop.
+RETENTION_SHARE = 0.05
+# Their result can be compared as a range of the column itself.
+_AS_RANGE = frozenset({"date", "date_trunc", "date_part", "extract", "to_char", "to_timestamp"})
+_AS_PREFIX = frozenset({"substr", "substring", "left"})
+_NOT_PLAIN = re.compile(r"\W")
+_NUMBERS = frozenset({"numeric", "double", "real", "float8", "float4"})
+_TIMES = frozenset({"date", "timestamp", "timestamptz"})
+
+
+def of_plan(statement: Statement, plan: Plan, work_mem_bytes: float) -> Iterator[Remedy]:
+    """work_mem, where the planner itself expects a sort or a hash to spill."""
+    worst = max((_memory(node) for node in _nodes(plan)), default=0.0)
+    if worst > work_mem_bytes:
+        megabytes = int(worst * 1.2 / 2**20) + 1
+        yield Remedy(
+            "work_mem",
+            statement.id,
+            f"SET LOCAL work_mem = '{megabytes}MB'",
+            f"it sorts or hashes {worst / 2**20:.0f} MB, and work_mem is "
+            f"{work_mem_bytes / 2**20:.0f} MB: the rest goes through temporary files",
+            {"needed_bytes": worst, "work_mem_bytes": work_mem_bytes},
+        )
+
+
+def _nodes(node: Plan) -> Iterator[Plan]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def _memory(node: Plan) -> float:
+    """Bytes that a node wants at once; a sort below LIMIT keeps the first few only, which the
+    plan's own count of rows for it does not say."""
+    if node["Node Type"] == "Limit":
+        for child in node.get("Plans", ()):
+            child.setdefault("Top", node["Plan Rows"])
+    if node["Node Type"] == "Sort":
+        rows = node.get("Top", node["Plan Rows"])
+        return float(rows * (node["Plan Width"] + _SORT_ENTRY_BYTES))
+    if node.get("Planned Partitions", 0) > 0:
+        return float(node["Plan Rows"] * (node["Plan Width"] + _SORT_ENTRY_BYTES))
+    return 0.0
+
+
+def of_estimate(statement: Statement, plan: Plan, accesses: Iterable[Access]) -> Iterator[Remedy]:
+    """Statistics, where far more or fewer rows come than the planner expects."""
+    if statement.rows is None or statement.kind == "write" or not statement.calls:
+        return
+    came, expected = statement.rows / statement.calls, plan["Plan Rows"]
+    found = list(accesses)
+    if plan["Node Type"] in ("Limit", "Aggregate") or len(found) != 1:
+        return
+    ratio = max(came, 1.0) / max(expected, 1.0)
+    if 1 / MISESTIMATE < ratio < MISESTIMATE:
+        return
+    numbers = {"rows_expected": float(expected), "rows_returned": came}
+    reason = f"the planner expects {expected} rows and {came:.0f} come"
+    keys = {c.column: c.key for c in found[0].conditions if c.column and not c.is_join}
+    table, columns, quoted = found[0].table, sorted(keys), [keys[name] for name in sorted(keys)]
+    if len(columns) > 1:
+        name = _NOT_PLAIN.sub("_", "_".join([table.name, *columns, "stats"]))[:60]
+        sql = f'CREATE STATISTICS "{name}" ON {", ".join(quoted)} FROM {table.quoted}'
+        yield Remedy("extended_statistics", statement.id, sql, f"{reason}: its columns depend on "
+                     "each other", numbers)  # fmt: skip
+    elif columns:
+        sql = (f"ALTER TABLE {table.quoted} ALTER COLUMN {quoted[0]} "
+               f"SET STATISTICS {STATISTICS_TARGET}")  # fmt: skip
+        yield Remedy("statistics_target", statement.id, sql, f"{reason}: its values are more "
+                     "uneven than the statistics can tell", numbers)  # fmt: skip
+
+
+def of_access(access: Access, catalog: Catalog) -> Iterator[Remedy]:
+    """What the conditions themselves need: another spelling, statistics, a vacuum, partitions."""
+    for condition in access.conditions:
+        yield from _spelling(access, condition, catalog)
+    table = access.table
+    if table.rows < 0 and table.kind in "rm":
+        yield Remedy("analyze", access.statement, f"ANALYZE {table.quoted}",
+                     "it was never analysed: the planner guesses")  # fmt: skip
+    yield from _retention(access, catalog)
+
+
+def _spelling(access: Access, c: Condition, catalog: Catalog) -> Iterator[Remedy]:
+    if c.kind == "in_array":
+        yield Remedy(
+            "sargable",
+            access.statement,
+            f"{c.key} @> ARRAY[…]",
+            "value = ANY (column) cannot use an index, column @> ARRAY[value] can",
+        )
+        return  # fmt: skip
+    if c.column is not None or len(c.columns) != 1 or c.kind not in ("eq", "range", "prefix"):
+        return
+    column = catalog.column(access.table.oid, next(iter(c.columns)))
+    if column is None:
+        return
+    if column.category == "N" and set(c.casts) & _NUMBERS and not c.functions:
+        yield Remedy(
+            "cast",
+            access.statement,
+            f"{column.quoted} = value::{column.type}",
+            f"the value is no {column.type}, so that the column is cast in every row",
+        )
+        return  # fmt: skip
+    advice = _advice(c, column.quoted, column.type)
+    if advice:
+        yield Remedy("sargable", access.statement, advice,
+                     f"{c.key.strip('()')} is computed for every row; the column alone can be "
+                     "looked up in an index")  # fmt: skip
+
+
+def _advice(c: Condition, column: str, kind: str) -> str:
+    functions = set(c.functions)
+    if (functions & _AS_RANGE or (not functions and set(c.casts) & _TIMES)) and kind in _TIMES:
+        return f"{column} >= from AND {column} < until"
+    if functions & _AS_PREFIX:
+        return f"{column} LIKE 'prefix%'"
+    if "coalesce" in {f.lower() for f in functions}:
+        return f"{column} = value (OR {column} IS NULL, where the default is asked for)"
+    arithmetic = any(f" {sign} " in c.key for sign in "+-*/") and kind in (
+        "int2", "int4", "int8", "numeric", "float8", *_TIMES)  # fmt: skip
+    return f"{column} {c.operator} value, computed on the other side" if arithmetic else ""
+
+
+def _retention(access: Access, catalog: Catalog) -> Iterator[Remedy]:
+    if access.writes != "Delete" or access.table.rows <= 0 or access.table.kind == "p":
+        return
+    share = access.rows / access.table.rows
+    for c in access.conditions:
+        column = catalog.column(access.table.oid, c.column or "")
+        in_time = column is not None and column.type in _TIMES
+        if in_time and c.kind == "range" and c.operator[0] == "<" and share >= RETENTION_SHARE:
+            sql = f"PARTITION BY RANGE ({c.key})"
+            yield Remedy("partitioning", access.statement, sql,
+                    f"it removes {share:.0%} of the table at once: a partition that is dropped "
+                    "leaves nothing to vacuum and needs no index", {"share": share})  # fmt: skip
+
+
+def of_visibility(refused: Mapping[str, tuple[str, float]]) -> Iterator[Remedy]:
+    """VACUUM, for tables (quoted -> statement, visible share) where an index-only scan would read
+    the table all the same."""
+    for table, (statement, share) in refused.items():
+        yield Remedy("vacuum", statement, f"VACUUM {table}",
+                     f"only {share:.0%} of its pages are all-visible (wanted: "
+                     f"{LEAST_VISIBLE:.0%})", {"visible_share": share})  # fmt: skip

@@ -1,0 +1,278 @@
+"""Whether an index that comes to mind is worth it, and if not, why not, in numbers.
+
+All estimates are the planner's: how many rows a condition leaves is asked with EXPLAIN, what
+reading them costs is `cost`. What is not plainly hopeless stays a candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from filban.errors import RightsMissing, StatementFailed
+from filban.index.advice.access import Access
+from filban.index.advice.catalog import Catalog
+from filban.index.advice.conditions import Condition
+from filban.index.advice.cost import PAGE_BYTES, Costs, index_bytes
+from filban.index.advice.facts import Table
+from filban.index.advice.planning import Planner
+from filban.index.advice.rows import IndexSpec, ReasonCode
+from filban.index.advice.specs import Existing, Served, columns_of, name_of, serves
+
+# Reading all of a table that costs less than so many lookups of one row: about 1,500 short rows.
+SMALL_TABLE_LOOKUPS = 4.0
+# An index has to save at least a tenth of what reading the table costs now: the estimates of rows
+# are not better than that.
+LEAST_SAVING = 0.1
+# An index-only scan is worth its INCLUDE where most pages need not be read.
+LEAST_VISIBLE = 0.5
+# An INCLUDE that makes the index more than half of the table is a second table to keep up.
+LARGEST_COVERING = 0.5
+# A predicate that leaves more than this of the rows is hardly smaller than the whole index.
+LARGEST_PARTIAL = 0.5
+# What the planner assumes of a value that it cannot see (selfuncs.h: DEFAULT_EQ_SEL,
+# DEFAULT_INEQ_SEL).
+_UNSEEN_EQUAL = 0.005
+_UNSEEN_RANGE = 1 / 3
+_STABLE_CASTS = frozenset({"date", "timestamp", "timestamptz", "time", "timetz", "regclass"})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a writing statement does to a table: calls times rows. columns: that an UPDATE sets;
+    None for INSERT, which writes them all."""
+
+    table: int
+    statement: str
+    rows: float
+    columns: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """code None: it may be worth it."""
+
+    code: ReasonCode | None
+    reason: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    replaces: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Judge:
+    """Judges specs of one workload. calls: by statement. immutable: see Catalog.functions."""
+
+    catalog: Catalog
+    planner: Planner
+    existing: Mapping[int, tuple[Existing, ...]]
+    calls: Mapping[str, float]
+    changes: Mapping[int, tuple[Change, ...]]
+    _shares: dict[tuple[int, str], float | None] = field(default_factory=dict)
+
+    async def verdict(self, spec: IndexSpec, accesses: Iterable[Access]) -> Verdict:
+        """Of an index on one table, by all accesses to it. Raises ConnectionLost."""
+        served = [(a, s) for a in accesses if (s := serves(spec, a)) is not None]
+        if not served:
+            return Verdict("unsupported", "no statement of the workload can use it")
+        table, costs = served[0][0].table, Costs.of(self.catalog.settings)
+        for early in (self.small(table), self._mutable(spec, served[0][0])):
+            if early is not None:
+                return early
+        if spec.include and (refused := self._covering(spec, served)) is not None:
+            return refused
+        where = await self._share(table, spec.where) if spec.where else 1.0
+        if where is not None and spec.where and where > LARGEST_PARTIAL:
+            numbers = {"share": where}
+            return Verdict("selectivity", f"its predicate leaves {where:.0%} of the rows", numbers)
+        size = index_bytes(self.catalog, table, spec, 1.0 if where is None else where)
+        fresh = [(a, s) for a, s in served if self._by(spec, a, s) is None]
+        if not fresh:
+            known = self._by(spec, *served[0])
+            return Verdict("exists", f"{known} answers the same already", {"size_bytes": size})
+        return await self._gain(spec, fresh, size, costs)
+
+    def small(self, table: Table) -> Verdict | None:
+        """The verdict on a table that is read whole as quickly as by an index; None: larger."""
+        costs = Costs.of(self.catalog.settings)
+        if table.rows < 0 or table.kind == "p":
+            return None
+        whole, one = costs.whole(table), costs.lookup(table, 1, 1, 0, covered=False)
+        if whole >= SMALL_TABLE_LOOKUPS * one:
+            return None
+        numbers = {"rows": table.rows, "size_bytes": table.pages * PAGE_BYTES,
+                   "cost_whole": whole, "cost_lookup": one}  # fmt: skip
+        return Verdict(
+            "small_table", f"all of its {table.rows:.0f} rows are read as quickly", numbers
+        )
+
+    def _mutable(self, spec: IndexSpec, access: Access) -> Verdict | None:
+        """Expressions whose value depends on a setting or on time cannot be indexed."""
+        for c in access.conditions:
+            if c.key not in {key.sql for key in spec.keys} or c.column is not None:
+                continue
+            column = next((self.catalog.column(access.table.oid, n) for n in c.columns), None)
+            kind = column.type if column else None
+            bad = [f for f in c.functions if self.catalog.functions.get((f, kind)) is False]
+            bad += [f"::{cast}" for cast in c.casts if is_stable_cast(kind, cast)]
+            if bad:
+                why = f"{bad[0]} of a {kind} depends on settings such as TimeZone"
+                return Verdict("not_immutable", why)
+        return None
+
+    def _covering(self, spec: IndexSpec, served: list[tuple[Access, Served]]) -> Verdict | None:
+        table = served[0][0].table
+        numbers = {"visible_share": table.visible_share}
+        if table.visible_share < LEAST_VISIBLE:
+            return Verdict(
+                "not_visible",
+                f"only {table.visible_share:.0%} of the pages are all-visible: it would read the "
+                "table all the same",
+                numbers,
+            )
+        size, of = index_bytes(self.catalog, table, spec), table.pages * PAGE_BYTES
+        if size > LARGEST_COVERING * of:
+            numbers = {"size_bytes": size, "table_bytes": of}
+            return Verdict("size", f"it would be {size / of:.0%} of the table", numbers)
+        return None
+
+    def _by(self, spec: IndexSpec, access: Access, served: Served) -> str | None:
+        """The index that is there and does the same for this access."""
+        for existing in self.existing.get(access.table.oid, ()):
+            does = serves(existing.spec, access)
+            if does is None:
+                continue
+            if existing.index.is_unique and existing.spec.where is None:
+                keys = {c.key for c in does.bounding if c.kind == "eq"}
+                if all(key.sql in keys for key in existing.spec.keys):
+                    return existing.index.name  # one row at most: nothing to gain
+            if does.at_least(served) and existing.spec.method == spec.method:
+                return existing.index.name
+        return None
+
+    async def _gain(
+        self,
+        spec: IndexSpec,
+        served: list[tuple[Access, Served]],
+        size: float,
+        costs: Costs,
+    ) -> Verdict:
+        best: dict[str, float] = {}
+        saved: dict[str, float] = {}
+        for access, does in served:
+            before, after, share = await self._costs(access, does, size, costs)
+            if before - after > saved.get(access.statement, 0.0):
+                saved[access.statement] = before - after
+            if not best or after / max(before, 1e-9) < best["ratio"]:
+                best = {"ratio": after / max(before, 1e-9), "cost_before": before,
+                        "cost_after": after, "selectivity": share,
+                        "rows": share * max(access.table.rows, 0)}  # fmt: skip
+        numbers = {k: v for k, v in best.items() if k != "ratio"} | {"size_bytes": size}
+        if best["ratio"] > 1 - LEAST_SAVING:
+            share = best["selectivity"]
+            why = f"{share:.0%} of the rows would be read through it: reading all is as quick"
+            return Verdict("selectivity", why, numbers)
+        gain = sum(self.calls.get(s, 0.0) * value for s, value in saved.items())
+        return self._writes(spec, served[0][0].table, gain, costs, numbers)
+
+    async def _costs(
+        self, access: Access, does: Served, size: float, costs: Costs
+    ) -> tuple[float, float, float]:
+        """(cost now, cost with it, share of the rows that it reads)."""
+        table, pages = access.table, size / PAGE_BYTES
+        share = await self._bounding(access, does.bounding) if does.bounding else 1.0
+        rows, loops = share * max(table.rows, 1), access.loops
+        before = access.cost
+        correlation = self._correlation(table, does)
+        if any(c.is_join for c in does.bounding) and loops == 1.0:
+            # a join turned round: the planner alone knows how often it would look up
+            loops, before = 1.0, max(before, access.total)
+        if does.ordered and access.limit is not None and access.loops == 1.0:
+            before = max(access.total, before)
+            left = await self._bounding(access, access.conditions) if access.conditions else 1.0
+            rows = min(rows, access.limit * share / max(left, 1e-9))
+        elif does.ordered and not does.bounding and not does.covered:
+            return before, before, 1.0  # the order alone: all of it is read in any case
+        after = costs.lookup(table, rows, pages, correlation, does.covered) * loops
+        return before, after, share
+
+    def _correlation(self, table: Table, does: Served) -> float:
+        column = next((c.column for c in does.bounding if c.column), None)
+        known = self.catalog.column(table.oid, column) if column else None
+        return (known.correlation or 0.0) if known else 0.0
+
+    async def _bounding(self, access: Access, conditions: Iterable[Condition]) -> float:
+        """The share of the rows that these leave."""
+        share, texts = 1.0, []
+        for c in conditions:
+            if c.is_join:
+                column = self.catalog.column(access.table.oid, c.column or "")
+                different = column.distinct_values(access.table.rows) if column else None
+                share *= 1 / different if different else _UNSEEN_EQUAL
+            elif c.text and "$" not in c.text:
+                texts.append(c.text)
+            else:
+                share *= _UNSEEN_EQUAL if c.kind == "eq" else _UNSEEN_RANGE
+        asked = await self._share(access.table, " AND ".join(f"({t})" for t in sorted(texts)))
+        return share * (1.0 if asked is None else asked)
+
+    async def _share(self, table: Table, where: str) -> float | None:
+        """What the planner says that a condition leaves; None when it cannot be asked."""
+        key = (table.oid, where)
+        if where and key not in self._shares:
+            self._shares[key] = await self._ask(table, where)
+        return self._shares.get(key, 1.0)
+
+    async def _ask(self, table: Table, where: str) -> float | None:
+        try:
+            # the texts are the server's own, from EXPLAIN
+            plan = await self.planner.plan(f"SELECT 1 FROM {table.quoted} WHERE {where}")
+        except (StatementFailed, RightsMissing):
+            return None
+        return float(min(plan["Plan Rows"] / max(table.rows, 1.0), 1.0))
+
+    def _writes(
+        self, spec: IndexSpec, table: Table, gain: float, costs: Costs, numbers: dict[str, float]
+    ) -> Verdict:
+        """What it saves against what its upkeep costs."""
+        depends = frozenset(columns_of(spec))
+        others = self.existing.get(table.oid, ())
+        entries = hot = 0.0
+        for change in self.changes.get(table.oid, ()):
+            if change.columns is None or change.columns & depends:
+                entries += change.rows
+            if change.columns and change.columns & depends and not _indexed(change, others):
+                # until now heap-only: every other index gets an entry from now on as well
+                hot += change.rows * len(others)
+        upkeep = (entries + hot) * costs.entry
+        numbers |= {"gain": gain, "upkeep": upkeep, "entries": entries, "hot_entries": hot}
+        replaced = tuple(e.index.quoted for e in others if replaces(spec, e))
+        if upkeep > gain:
+            code: ReasonCode = "hot" if hot > entries else "writes"
+            why = f"{entries + hot:.0f} entries to write cost {upkeep:.0f}, it saves {gain:.0f}"
+            return Verdict(code, why, numbers)
+        return Verdict(None, "", numbers, replaced)
+
+
+def _indexed(change: Change, others: Iterable[Existing]) -> bool:
+    """Whether the update changes an indexed column already, and so is not heap-only."""
+    columns = change.columns or frozenset()
+    return any(columns & frozenset(columns_of(e.spec)) for e in others)
+
+
+def replaces(spec: IndexSpec, existing: Existing) -> bool:
+    """Whether the existing index has nothing that the new one has not: its keys come first."""
+    old = existing.spec
+    plain = not (existing.index.pinned or old.unique)
+    same = old.method == spec.method == "btree" and old.where == spec.where
+    prefix = spec.keys[: len(old.keys)] == old.keys
+    names = {*(name_of(key.sql) for key in spec.keys), *map(name_of, spec.include)}
+    return plain and same and prefix and {name_of(i) for i in old.include} <= names
+
+
+def is_stable_cast(kind: str | None, cast: str) -> bool:
+    """Casts whose result depends on TimeZone or DateStyle."""
+    if kind == "timestamptz":
+        return cast in ("date", "timestamp", "time", "text", "varchar")
+    if kind in ("date", "timestamp"):
+        return cast in ("timestamptz", "text", "varchar")
+    return kind in ("text", "varchar", "jsonb") and cast in _STABLE_CASTS
