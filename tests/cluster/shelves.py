@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,17 @@ from filban.errors import NotGood
 from filban.pg import Limits, connection, parse
 
 WAIT_SECONDS = 60.0
+
+
+class Noted(Directory):
+    """A directory with NAME.sha256 beside each object that somebody has noted."""
+
+    def names(self) -> Iterator[tuple[bytes, int]]:
+        return (n for n in super().names() if not n[0].endswith(b".sha256"))
+
+    def digest(self, name: bytes) -> str | None:
+        file = self.path / f"{os.fsdecode(name)}.sha256"
+        return file.read_text() if file.exists() else None
 
 
 class FileShelf:
@@ -42,10 +54,16 @@ class FileShelf:
         return [b for b in self.taken if (self.root / "base" / b.label).exists()]
 
     def contents(self, label: str) -> Source:
-        return Directory(self.root / "base" / label)
+        return Noted(self.root / "base" / label)
 
     def wal(self) -> Source:
-        return Directory(self.wal_dir)
+        return Noted(self.wal_dir)
+
+    def note(self) -> None:
+        """Record every object's digest as it is now, as a repository does when it stores one."""
+        for file in [p for p in self.root.rglob("*") if p.is_file() and p.suffix != ".sha256"]:
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            file.with_name(f"{file.name}.sha256").write_text(digest)
 
     def restore_command(self) -> str:
         return f"cp {self.wal_dir}/%f %p"

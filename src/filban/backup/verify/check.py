@@ -15,6 +15,7 @@ from filban.backup.verify import files, manifest
 from filban.backup.verify.contents import DAMAGE
 from filban.backup.verify.faults import Fault
 from filban.backup.verify.manifest import Manifest, ManifestDamaged
+from filban.backup.verify.recorded import Recorded
 from filban.backup.verify.stored import Source
 from filban.finding import Quantity
 
@@ -53,8 +54,10 @@ async def verify(
         faults += found
         done += size
     known = next((b.system_identifier for b in backups), None)
-    archived = await asyncio.to_thread(wal.read, shelf.wal(), system_identifier=known)
-    faults += archived.faults
+    segments = Recorded(shelf.wal(), "wal.damaged", "")
+    archived = await asyncio.to_thread(wal.read, segments, system_identifier=known)
+    await asyncio.to_thread(segments.rest)
+    faults += archived.faults + segments.faults
     windows = coverage.windows(archived.archive, backups)
     faults += _wal_faults(archived, backups, windows)
     split = coverage.abandoned(archived.archive)
@@ -88,7 +91,7 @@ def _one(
     before: int,
 ) -> tuple[list[Fault], int]:
     """One backup's faults and its bytes. Blocking."""
-    source = shelf.contents(label)
+    source = Recorded(shelf.contents(label), "backup.damaged", f"{label}/")
     try:
         known = _manifest(source)
     except (ManifestDamaged, *DAMAGE) as error:
@@ -98,7 +101,8 @@ def _one(
         stored = next((b for b in backups if b.label == label), None)
         if stored is not None:
             faults += _same_backup(stored, known)
-        return faults, known.bytes
+        source.rest()
+        return [*faults, *source.faults], known.bytes
     finally:
         known.close()
 

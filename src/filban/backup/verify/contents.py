@@ -91,21 +91,24 @@ def _members(stream: _Tail, prefix: bytes, container: bytes) -> Iterator[Content
                 yield Folder(path.rstrip(b"/"))
             elif member.isreg() and (data := tar.extractfile(member)) is not None:
                 yield Content(path, member.size, cast("BinaryIO", data), container)
+        end = cast("Any", tar).offset  # behind the last file
     while stream.read(CHUNK):  # to its end: the codec's own checksum stands there
         pass
-    if stream.tail.strip(b"\0") or len(stream.tail) < _END_OF_TAR:
+    if stream.tail.strip(b"\0") or stream.read_bytes < end + _END_OF_TAR:
         raise tarfile.ReadError("it is cut off: the end of the archive is missing")
 
 
 class _Tail:
-    """Passes reads through and keeps the last kilobyte."""
+    """Passes reads through, counts them and keeps the last kilobyte."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.tail = b""
+        self.read_bytes = 0
 
     def read(self, size: int) -> bytes:
         data = self._stream.read(size)
+        self.read_bytes += len(data)
         self.tail = data[-_END_OF_TAR:] if len(data) >= _END_OF_TAR else self.tail + data
         self.tail = self.tail[-_END_OF_TAR:]
         return data

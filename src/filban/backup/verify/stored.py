@@ -30,6 +30,11 @@ class Source(Protocol):
         """Read one from its beginning. Raises OSError."""
         ...
 
+    def digest(self, name: bytes) -> str | None:
+        """The SHA-256 (hex) of its stored bytes as recorded when it was stored; None where nobody
+        has recorded it."""
+        ...
+
 
 class Directory:
     """A `Source` on this machine; links to tablespaces are followed, as the server does."""
@@ -53,6 +58,10 @@ class Directory:
 
     def open(self, name: bytes) -> BinaryIO:
         return open(os.path.join(os.fsencode(self.path), name), "rb")
+
+    def digest(self, name: bytes) -> str | None:  # noqa: ARG002 - the protocol's
+        """Nobody records anything about a plain directory."""
+        return None
 
 
 def codec_of(name: bytes) -> tuple[bytes, str]:
