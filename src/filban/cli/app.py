@@ -9,7 +9,19 @@ from typing import Annotated, Any, cast
 import typer
 
 from filban import __version__
-from filban.cli import check, demo, diagnose, explain, indexes, logs, pool, queries, top, waits
+from filban.cli import (
+    apply,
+    check,
+    demo,
+    diagnose,
+    explain,
+    indexes,
+    logs,
+    pool,
+    queries,
+    top,
+    waits,
+)
 from filban.cli.common import fail, print_any_letter, standard_output
 from filban.errors import FilbanError, Interrupted
 
@@ -40,6 +52,7 @@ def _root(
     """Options that stand before the command."""
 
 
+apply.register(app)
 check.register(app)
 demo.register(app)
 diagnose.register(app)

@@ -128,6 +128,11 @@ async def missing_foreign_keys(session: Session, limits: ForeignKeyThresholds) -
     return Outcome(_where_they_run(session, _foreign_keys.findings(found, builds, limits)))
 
 
+async def completions(session: Session, indexes: Iterable[int]) -> dict[int, tuple[str, ...]]:
+    """Per invalid partitioned index the statements that build and attach what it lacks."""
+    return await _builds(session, indexes=indexes)
+
+
 async def bloat(session: Session, limits: IndexBloatThresholds) -> Outcome:
     """bloat.index"""
     if session.server.in_recovery:
