@@ -53,6 +53,9 @@ class FileShelf:
     async def backups(self) -> Sequence[Stored]:
         return [b for b in self.taken if (self.root / "base" / b.label).exists()]
 
+    async def labels(self) -> Sequence[str]:
+        return sorted(b.label for b in self.taken)
+
     def contents(self, label: str) -> Source:
         return Noted(self.root / "base" / label)
 

@@ -43,6 +43,10 @@ class Shelf(Protocol):
         """Every finished physical backup, the oldest first."""
         ...
 
+    async def labels(self) -> Sequence[str]:
+        """Every backup that has begun to be there, whole or not."""
+        ...
+
     def contents(self, label: str) -> Source:
         """The objects of one backup, backup_manifest among them."""
         ...

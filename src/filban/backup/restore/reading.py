@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ class Reader:
 
     async def records(
         self, start: int, rmgrs: tuple[str, ...] = ("Transaction",)
-    ) -> AsyncIterator[Record]:
+    ) -> AsyncGenerator[Record]:
         """Records from the segment of LSN `start` to the first hole."""
         async for record in self._scan(self._places(start // self.archive.segment_bytes), rmgrs):
             if record.lsn >= start:
@@ -72,7 +72,7 @@ class Reader:
             number += 1
         return found
 
-    async def _scan(self, places: list[Place], rmgrs: tuple[str, ...]) -> AsyncIterator[Record]:
+    async def _scan(self, places: list[Place], rmgrs: tuple[str, ...]) -> AsyncGenerator[Record]:
         with _scratch() as directory:
             size = self.archive.segment_bytes
             scan = records.scan(self.binaries, self.shelf.fetch_wal, places, size, directory, rmgrs)

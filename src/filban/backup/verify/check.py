@@ -17,6 +17,7 @@ from filban.backup.verify.faults import Fault
 from filban.backup.verify.manifest import Manifest, ManifestDamaged
 from filban.backup.verify.recorded import Recorded
 from filban.backup.verify.stored import Source
+from filban.errors import UsageError
 from filban.finding import Quantity
 
 MANIFEST = b"backup_manifest"
@@ -46,7 +47,7 @@ async def verify(
     holds is a fault in the answer, never an error.
     """
     backups = list(await shelf.backups())
-    wanted = _wanted(backups, only)
+    wanted = _wanted(backups, await shelf.labels(), only)
     faults: list[Fault] = list(_chains(backups, wanted))
     done = 0
     for label in wanted:
@@ -67,12 +68,15 @@ async def verify(
     )  # fmt: skip
 
 
-def _wanted(backups: Sequence[Stored], only: str | None) -> list[str]:
-    """Labels to read: all, or one with what it builds on."""
+def _wanted(backups: Sequence[Stored], labels: Sequence[str], only: str | None) -> list[str]:
+    """Labels to read: all, or one with what it builds on. Raises UsageError for an unknown one."""
     if only is None:
-        return [b.label for b in backups]
+        return list(labels)
+    if only not in labels:
+        known = ", ".join(labels)
+        raise UsageError(f"there is no backup {only}", hint=f"there are: {known}")
     chain = next((b.chain for b in backups if b.label == only), ())
-    return [*chain] if chain else [only]
+    return [label for label in chain or (only,) if label in labels]
 
 
 def _chains(backups: Sequence[Stored], wanted: Sequence[str]) -> Iterator[Fault]:

@@ -5,38 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from filban.backup.restore import lay, recover
+from filban.backup.restore import lay
 from filban.backup.restore.targets import LATEST, RecoveryTarget
 from filban.backup.shelf import Shelf
 from filban.backup.verify import files
 from filban.backup.verify.stored import codec_of
 from filban.cluster import Cluster, abandoned
-from filban.cluster.config import Setting
-from filban.cluster.owner import server_user
 from filban.errors import BinariesNotFound, DiskFull, FilbanError, NotGood, NotSupported
 from filban.flows.drill import checks, equality
 from filban.flows.drill.equality import Mode, Moment
 from filban.flows.drill.rows import Options, Result, Step
 from filban.flows.progress import Progress, Silent, step
 from filban.flows.restore.look import Look, assert_reachable, look
+from filban.flows.restore.scratch import lay_scratch, recover_scratch
 from filban.pg import Target, parse
 
 # A segment that is not in the repository after a minute will not be there because we wait longer:
 # the archiver itself tries once a minute (PGARCH_AUTOWAKE_INTERVAL).
 ARCHIVE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
-# For a copy that nobody will miss; autovacuum would change it while we compare.
-_SCRATCH: Mapping[str, Setting] = {
-    "fsync": False,
-    "autovacuum": False,
-    "cluster_name": "filban_drill",
-    "shared_buffers": "128MB",
-    "dynamic_shared_memory_type": "mmap",
-}
 
 
 @contextlib.asynccontextmanager
@@ -181,32 +172,16 @@ class _Drill:
 
     async def _files(self, found: Look) -> str:
         begun = time.monotonic()
-        owner = server_user()
-        self.into.mkdir(mode=0o700)
-        owner.take(self.into)
-        spaces = {}
-        for oid in lay.tablespaces(self.shelf, found.plan.backup):
-            spaces[oid] = self.into.with_name(f"tablespace-{oid}")
-            spaces[oid].mkdir(mode=0o700)
-            owner.take(spaces[oid])
-        self.result.bytes = await lay.lay_out(
-            self.shelf, found.plan.backup, self.into, found.binaries, owner, tablespaces=spaces
-        )
+        self.result.bytes = await lay_scratch(self.shelf, found, self.into)
         self.result.files_seconds = time.monotonic() - begun
         return f"{self.result.bytes:,} bytes"
 
     async def _replay(self, found: Look) -> str:
         begun = time.monotonic()
-        copy = Cluster(self.into, found.binaries, superuser=found.plan.backup.superuser, tcp=False)
-        copy.own_address()
         restored: list[str] = []
-        done = await recover.recover(
-            copy, found.plan.target, timeline=found.plan.timeline,
-            restore_command=self.shelf.restore_command(), settings=_SCRATCH,
-            through=found.plan.through(found.archive.segment_bytes),
-            on_restored=restored.append,
-        )  # fmt: skip
-        self.copy = copy
+        self.copy, done = await recover_scratch(
+            self.shelf, found, self.into, on_restored=restored.append
+        )
         self.result.replay_seconds = time.monotonic() - begun
         self.result.segments = len(restored)
         return done.outcome.stopped or "to the end of the WAL"
