@@ -33,7 +33,7 @@ class Order:
     column: str | None
     descending: bool
     nulls_first: bool
-    functions: tuple[str, ...] = ()
+    functions: tuple[_e.Call, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +153,12 @@ class Reading:
 
 
 def _extreme(node: Plan) -> dict[str, Any]:
-    """min() and max() alone are the first row of an order."""
+    """min() and max() alone are the first row of an order, on whichever side NULL stands."""
     output = [m for text in node.get("Output", ()) if (m := _EXTREME.match(text))]
     plain = node.get("Strategy") == "Plain" and len(node.get("Output", ())) == 1
     if not output or not plain:
         return {"order": (), "limit": None}
-    direction = " DESC NULLS LAST" if output[0][1] == "max" else ""
+    direction = " DESC" if output[0][1] == "max" else ""
     return {"order": (output[0][2] + direction,), "limit": 1.0}
 
 
@@ -210,6 +210,9 @@ def _order(texts: tuple[str, ...], alias: str, columns: Mapping[str, Column]) ->
         words = []
         while parts and parts[-1].text in _ORDER_WORDS:
             words.append(parts.pop().text)
+        if len(parts) == 1 and parts[0].name in columns:
+            # the output of a plan of one table has no aliases
+            parts = [_e.Token("quoted", f'"{alias}"'), _e.Token("mark", "."), *parts]
         uses = list(_e.uses(parts))
         if not uses or any(use.alias != alias for use in uses):
             break

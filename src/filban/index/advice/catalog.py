@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+from filban.index.advice.expressions import Call
 from filban.index.advice.facts import Column, Function, Path, Table, Values
 from filban.index.upkeep import collect as _upkeep
 from filban.index.upkeep.rows import ForeignKey, Index
@@ -83,7 +84,7 @@ class Catalog:
     foreign_keys: tuple[ForeignKey, ...]
     extensions: frozenset[str]
     settings: Mapping[str, float]
-    functions: Mapping[tuple[str, str | None], bool] = dataclasses.field(default_factory=dict)
+    functions: Mapping[tuple[Call, str | None], bool] = dataclasses.field(default_factory=dict)
 
     def table(self, oid: int) -> Table:
         return self.names.tables[oid]
@@ -157,13 +158,17 @@ async def catalog(session: Session, known: Names, oids: Iterable[int]) -> Catalo
 
 
 async def functions(
-    session: Session, pairs: Iterable[tuple[str, str | None]]
-) -> dict[tuple[str, str | None], bool]:
+    session: Session, pairs: Iterable[tuple[Call, str | None]]
+) -> dict[tuple[Call, str | None], bool]:
     """(function, type of its argument) -> whether it may stand in an index."""
     asked = sorted(set(pairs), key=str)
     if not asked:
         return {}
     rows = await session.rows(
-        Query(_PACKAGE, "functions"), Function, [p[0] for p in asked], [p[1] for p in asked]
+        Query(_PACKAGE, "functions"),
+        Function,
+        [call.name for call, _ in asked],
+        [call.arguments for call, _ in asked],
+        [kind for _, kind in asked],
     )
-    return {(row.name, row.type): row.is_immutable for row in rows}
+    return {(Call(row.name, row.arguments), row.type): row.is_immutable for row in rows}

@@ -50,7 +50,7 @@ class Condition:
     constant: str | None = None
     is_join: bool = False
     any: bool = False
-    functions: tuple[str, ...] = ()
+    functions: tuple[_e.Call, ...] = ()
     casts: tuple[str, ...] = ()
     by_bytes: bool = False
 
@@ -184,7 +184,7 @@ def _result(parts: _e.Tokens, columns: Mapping[str, Column]) -> Column | None:
     elif operators[-1:] == ["->"]:
         type_name, category = column.type, "U"
     elif called := _e.called(parts):
-        type_name, category = _RESULTS.get(called[0], ("", ""))
+        type_name, category = _RESULTS.get(called[0].name, ("", ""))
     if not type_name:
         return None
     return Column(

@@ -52,6 +52,13 @@ class ColumnUse(NamedTuple):
     column: str
 
 
+class Call(NamedTuple):
+    """A function and how many arguments it is given."""
+
+    name: str
+    arguments: int
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """`left operator right`; IS NULL and the like have an empty right side, a bare boolean has an
@@ -206,13 +213,18 @@ def _unquoted(text: str) -> str:
     return text[text.index("'") + 1 : -1].replace("''", "'")
 
 
-def called(parts: Tokens) -> tuple[str, ...]:
-    """The names of the functions in it."""
+def called(parts: Tokens) -> tuple[Call, ...]:
+    """The functions in it."""
     return tuple(
-        token.name
+        Call(token.name, _arguments(parts, place + 1))
         for place, token in enumerate(parts[:-1])
         if token.name and token.name not in _KEYWORDS and parts[place + 1].text == "("
     )
+
+
+def _arguments(parts: Tokens, opening: int) -> int:
+    inside = parts[opening + 1 : _closing(parts, opening)]
+    return sum(token.text == "," for _, token in outermost(inside)) + 1 if inside else 0
 
 
 def casts(parts: Tokens) -> tuple[str, ...]:

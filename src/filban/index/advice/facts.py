@@ -75,6 +75,7 @@ class Function:
     """Whether a function of this name gives the same for the same argument, always."""
 
     name: str
+    arguments: int
     type: str | None
     is_immutable: bool
 

@@ -11,11 +11,12 @@ from filban.index.advice import merging as _merging
 from filban.index.advice import remedies as _remedies
 from filban.index.advice import rewrites as _rewrites
 from filban.index.advice import texts as _texts
-from filban.index.advice.access import Access, Reading
+from filban.index.advice.access import Access, Order, Reading
 from filban.index.advice.candidates import Context, Thought, think
 from filban.index.advice.candidates.thought import asked
 from filban.index.advice.catalog import Catalog
-from filban.index.advice.facts import Column
+from filban.index.advice.conditions import Condition
+from filban.index.advice.expressions import Call, tokens
 from filban.index.advice.planning import Plan, Planner, planner
 from filban.index.advice.rows import (
     Candidate,
@@ -193,21 +194,22 @@ async def _judge(
     )
 
 
-def _with_functions(catalog: Catalog, known: dict[tuple[str, str | None], bool]) -> Catalog:
+def _with_functions(catalog: Catalog, known: dict[tuple[Call, str | None], bool]) -> Catalog:
     return Catalog(
         catalog.names, catalog.columns, catalog.indexes, catalog.foreign_keys, catalog.extensions,
         catalog.settings, known,
     )  # fmt: skip
 
 
-def _called(accesses: Iterable[Access], catalog: Catalog) -> set[tuple[str, str | None]]:
+def _called(accesses: Iterable[Access], catalog: Catalog) -> set[tuple[Call, str | None]]:
     found = set()
     for access in accesses:
-        for c in access.conditions:
-            column: Column | None = next(
-                (catalog.column(access.table.oid, name) for name in c.columns), None
-            )
-            found |= {(f, column.type if column else None) for f in c.functions}
+        columns = catalog.columns.get(access.table.oid, {})
+        ways: list[Condition | Order] = [*access.conditions, *access.order]
+        ways += [c for group in access.any_of for c in group]
+        for way in (w for w in ways if w.functions):
+            kind = next((columns[t.name].type for t in tokens(way.key) if t.name in columns), None)
+            found |= {(call, kind) for call in way.functions}
     return found
 
 

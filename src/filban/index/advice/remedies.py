@@ -131,12 +131,12 @@ def _spelling(access: Access, c: Condition, catalog: Catalog) -> Iterator[Remedy
 
 
 def _advice(c: Condition, column: str, kind: str) -> str:
-    functions = set(c.functions)
+    functions = {f.name for f in c.functions}
     if (functions & _AS_RANGE or (not functions and set(c.casts) & _TIMES)) and kind in _TIMES:
         return f"{column} >= from AND {column} < until"
     if functions & _AS_PREFIX:
         return f"{column} LIKE 'prefix%'"
-    if "coalesce" in {f.lower() for f in functions}:
+    if "COALESCE" in functions:
         return f"{column} = value (OR {column} IS NULL, where the default is asked for)"
     arithmetic = any(f" {sign} " in c.key for sign in "+-*/") and kind in (
         "int2", "int4", "int8", "numeric", "float8", *_TIMES)  # fmt: skip

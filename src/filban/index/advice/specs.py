@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 from filban.errors import UsageError
@@ -114,13 +114,14 @@ class Existing:
 class Served:
     """What an index does for an access. bounding: the conditions that limit what is read of it;
     inside: further ones that it can check; ordered: rows come as wanted; covered: without the
-    table."""
+    table; branch: the OR, one branch of which it answers."""
 
     bounding: tuple[Condition, ...] = ()
     inside: tuple[Condition, ...] = ()
     ordered: bool = False
     covered: bool = False
-    partial: bool = field(default=False)
+    partial: bool = False
+    branch: tuple[Condition, ...] = ()
 
     def at_least(self, other: Served) -> bool:
         """Whether it does whatever the other does."""
@@ -129,6 +130,7 @@ class Served:
             and self.ordered >= other.ordered
             and self.covered >= other.covered
             and self.partial >= other.partial
+            and set(self.branch) >= set(other.branch)
         )
 
 
@@ -141,13 +143,22 @@ def serves(spec: IndexSpec, access: Access) -> Served | None:
     bounding = _bounding(spec.keys, access)
     ordered = _ordered(spec.keys, access)
     if not bounding and not ordered and spec.where is None:
-        return None
+        branch = _branch(spec, access)
+        return Served(branch=branch) if branch else None
     keys = {key.sql for key in spec.keys}
     inside = tuple(
         c for c in access.conditions if c not in bounding and c.key in keys and not c.is_join
     )
     covered = _covered(spec, access)
     return Served(tuple(bounding), inside, ordered, covered, spec.where is not None)
+
+
+def _branch(spec: IndexSpec, access: Access) -> tuple[Condition, ...]:
+    """The OR that has a branch for the first key."""
+    first = spec.keys[0]
+    return next(
+        (g for g in access.any_of if any(c.key == first.sql and fits(c, first) for c in g)), ()
+    )
 
 
 def implied(where: str, conditions: tuple[Condition, ...]) -> bool:

@@ -14,6 +14,7 @@ from filban.index.advice.access import Access
 from filban.index.advice.catalog import Catalog
 from filban.index.advice.conditions import Condition
 from filban.index.advice.cost import PAGE_BYTES, Costs, index_bytes
+from filban.index.advice.expressions import called, casts, conjuncts, join, tokens
 from filban.index.advice.facts import Table
 from filban.index.advice.planning import Planner
 from filban.index.advice.rows import IndexSpec, ReasonCode
@@ -28,6 +29,8 @@ LEAST_SAVING = 0.1
 LEAST_VISIBLE = 0.5
 # An INCLUDE that makes the index more than half of the table is a second table to keep up.
 LARGEST_COVERING = 0.5
+# BRIN has an entry for 128 pages, not for a row; so many short rows are in them.
+ROWS_OF_BRIN = 5000
 # A predicate that leaves more than this of the rows is hardly smaller than the whole index.
 LARGEST_PARTIAL = 0.5
 # What the planner assumes of a value that it cannot see (selfuncs.h: DEFAULT_EQ_SEL,
@@ -107,13 +110,14 @@ class Judge:
 
     def _mutable(self, spec: IndexSpec, access: Access) -> Verdict | None:
         """Expressions whose value depends on a setting or on time cannot be indexed."""
-        for c in access.conditions:
-            if c.key not in {key.sql for key in spec.keys} or c.column is not None:
+        columns = self.catalog.columns.get(access.table.oid, {})
+        for key in spec.keys:
+            parts = tokens(key.sql)
+            kind = next((columns[t.name].type for t in parts if t.name in columns), None)
+            if len(parts) == 1:
                 continue
-            column = next((self.catalog.column(access.table.oid, n) for n in c.columns), None)
-            kind = column.type if column else None
-            bad = [f for f in c.functions if self.catalog.functions.get((f, kind)) is False]
-            bad += [f"::{cast}" for cast in c.casts if is_stable_cast(kind, cast)]
+            bad = [c.name for c in called(parts) if self.catalog.functions.get((c, kind)) is False]
+            bad += [f"::{cast}" for cast in casts(parts) if is_stable_cast(kind, cast)]
             if bad:
                 why = f"{bad[0]} of a {kind} depends on settings such as TimeZone"
                 return Verdict("not_immutable", why)
@@ -142,8 +146,9 @@ class Judge:
             if does is None:
                 continue
             if existing.index.is_unique and existing.spec.where is None:
-                keys = {c.key for c in does.bounding if c.kind == "eq"}
-                if all(key.sql in keys for key in existing.spec.keys):
+                keys = {c.key for c in does.bounding if c.kind == "eq" and not c.is_join}
+                used = access.index == existing.index.name.partition(".")[2]
+                if used or all(key.sql in keys for key in existing.spec.keys):
                     return existing.index.name  # one row at most: nothing to gain
             if does.at_least(served) and existing.spec.method == spec.method:
                 return existing.index.name
@@ -159,7 +164,7 @@ class Judge:
         best: dict[str, float] = {}
         saved: dict[str, float] = {}
         for access, does in served:
-            before, after, share = await self._costs(access, does, size, costs)
+            before, after, share = await self._costs(spec, access, does, size, costs)
             if before - after > saved.get(access.statement, 0.0):
                 saved[access.statement] = before - after
             if not best or after / max(before, 1e-9) < best["ratio"]:
@@ -175,11 +180,16 @@ class Judge:
         return self._writes(spec, served[0][0].table, gain, costs, numbers)
 
     async def _costs(
-        self, access: Access, does: Served, size: float, costs: Costs
+        self, spec: IndexSpec, access: Access, does: Served, size: float, costs: Costs
     ) -> tuple[float, float, float]:
         """(cost now, cost with it, share of the rows that it reads)."""
         table, pages = access.table, size / PAGE_BYTES
-        share = await self._bounding(access, does.bounding) if does.bounding else 1.0
+        left_out = _stated(spec, access)
+        bounding = tuple(dict.fromkeys((*does.bounding, *left_out)))
+        share = await self._bounding(access, bounding) if bounding else 1.0
+        if does.branch:
+            asked = await self._share(access.table, " OR ".join(f"({c.text})" for c in does.branch))
+            share = _UNSEEN_EQUAL if asked is None else asked
         rows, loops = share * max(table.rows, 1), access.loops
         before = access.cost
         correlation = self._correlation(table, does)
@@ -190,7 +200,7 @@ class Judge:
             before = max(access.total, before)
             left = await self._bounding(access, access.conditions) if access.conditions else 1.0
             rows = min(rows, access.limit * share / max(left, 1e-9))
-        elif does.ordered and not does.bounding and not does.covered:
+        elif does.ordered and not bounding and not does.covered:
             return before, before, 1.0  # the order alone: all of it is read in any case
         after = costs.lookup(table, rows, pages, correlation, does.covered) * loops
         return before, after, share
@@ -239,7 +249,7 @@ class Judge:
         entries = hot = 0.0
         for change in self.changes.get(table.oid, ()):
             if change.columns is None or change.columns & depends:
-                entries += change.rows
+                entries += change.rows / (ROWS_OF_BRIN if spec.method == "brin" else 1)
             if change.columns and change.columns & depends and not _indexed(change, others):
                 # until now heap-only: every other index gets an entry from now on as well
                 hot += change.rows * len(others)
@@ -251,6 +261,13 @@ class Judge:
             why = f"{entries + hot:.0f} entries to write cost {upkeep:.0f}, it saves {gain:.0f}"
             return Verdict(code, why, numbers)
         return Verdict(None, "", numbers, replaced)
+
+
+def _stated(spec: IndexSpec, access: Access) -> tuple[Condition, ...]:
+    """The conditions that the predicate of a partial index states: what they leave out is not in
+    it."""
+    parts = {join(p) for p in conjuncts(tokens(spec.where))} if spec.where else set()
+    return tuple(c for c in access.conditions if c.text in parts)
 
 
 def _indexed(change: Change, others: Iterable[Existing]) -> bool:
