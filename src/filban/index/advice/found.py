@@ -49,6 +49,7 @@ class _Seen:
     remedies: list[Remedy] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     constants: dict[str, frozenset[str]] = field(default_factory=dict)
+    returned: dict[str, float] = field(default_factory=dict)
 
 
 async def candidates(session: Session, workload: Workload) -> Found:
@@ -124,22 +125,23 @@ async def _plan_all(
     if why and statement.id not in {a.statement for a in seen.accesses}:
         seen.unread.append(Unread(statement.sql, why, statement.calls))
     if first is not None:
-        seen.constants[statement.id] = _constants(statement, first)
+        seen.constants[statement.id] = _constants(statement)
         seen.remedies += _rewrites.rewrites(first, statement.id)
 
 
-def _constants(statement: Statement, first: Text) -> frozenset[str]:
-    """The literals that are the program's: those of the text as it came, and with several examples
-    those that all of them have."""
+def _constants(statement: Statement) -> frozenset[str]:
+    """The literals that are the program's: those beside parameters in its text, and with several
+    examples those that all of them have. Of a single text without parameters the words only: a
+    number in it may as well be what somebody asked for."""
     try:
-        own = _texts.read(statement.sql)
-        others = [_texts.read(e) for e in statement.examples[1:]] if own == first else []
+        read = [_texts.read(text) for text in (statement.sql, *statement.examples)]
     except SqlError:
         return frozenset()
-    literals = own.literals if own is not None else frozenset()
-    for other in others:
-        literals &= other.literals if other is not None else literals
-    return literals
+    known = [text for text in read if text is not None]
+    literals = frozenset.intersection(*(text.literals for text in known))
+    if known[0].parameters or len({text.sql for text in known}) > 1:
+        return literals
+    return frozenset(word for word in literals if not word.replace(".", "").isdigit())
 
 
 def _take_in(
@@ -147,6 +149,8 @@ def _take_in(
 ) -> None:
     found = Reading(statement.id, catalog, text.named).accesses(plan)
     seen.accesses += found
+    if (came := _remedies.returned(statement, plan, found)) is not None:
+        seen.returned[statement.id] = came
     seen.remedies += _remedies.of_plan(statement, plan, memory)
     seen.remedies += _remedies.of_estimate(statement, plan, found)
     for access in found:
@@ -191,6 +195,7 @@ async def _judge(
         existing=existing,
         calls={s.id: s.calls for s in workload.statements},
         changes={table: tuple(c) for table, c in seen.changes.items()},
+        returned=seen.returned,
     )
 
 

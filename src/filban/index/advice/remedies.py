@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from filban.index.advice.access import Access
 from filban.index.advice.catalog import Catalog
 from filban.index.advice.conditions import Condition
 from filban.index.advice.planning import Plan
 from filban.index.advice.rows import Remedy, Statement
+from filban.index.advice.spelling import TIMES, better
 from filban.index.advice.worth import LEAST_VISIBLE
 
 # The count of rows that the planner expects against the count that came: from here on plans go
@@ -20,12 +21,7 @@ STATISTICS_TARGET = 1000
 _SORT_ENTRY_BYTES = 40
 # A statement that throws away so much of a table at once is a retention, and a partition to drop.
 RETENTION_SHARE = 0.05
-# Their result can be compared as a range of the column itself.
-_AS_RANGE = frozenset({"date", "date_trunc", "date_part", "extract", "to_char", "to_timestamp"})
-_AS_PREFIX = frozenset({"substr", "substring", "left"})
 _NOT_PLAIN = re.compile(r"\W")
-_NUMBERS = frozenset({"numeric", "double", "real", "float8", "float4"})
-_TIMES = frozenset({"date", "timestamp", "timestamptz"})
 
 
 def of_plan(statement: Statement, plan: Plan, work_mem_bytes: float) -> Iterator[Remedy]:
@@ -63,13 +59,21 @@ def _memory(node: Plan) -> float:
     return 0.0
 
 
-def of_estimate(statement: Statement, plan: Plan, accesses: Iterable[Access]) -> Iterator[Remedy]:
+def returned(statement: Statement, plan: Plan, accesses: Collection[Access]) -> float | None:
+    """How many rows of its one table each call has really returned; None where that is not known:
+    of a join, an aggregate, LIMIT, or without counts."""
+    one = len(accesses) == 1 and statement.kind == "read"
+    if statement.rows is None or not statement.calls or not one:
+        return None
+    if any(node["Node Type"] in ("Limit", "Aggregate", "Unique") for node in _nodes(plan)):
+        return None
+    return statement.rows / statement.calls
+
+
+def of_estimate(statement: Statement, plan: Plan, accesses: Collection[Access]) -> Iterator[Remedy]:
     """Statistics, where far more or fewer rows come than the planner expects."""
-    if statement.rows is None or statement.kind == "write" or not statement.calls:
-        return
-    came, expected = statement.rows / statement.calls, plan["Plan Rows"]
-    found = list(accesses)
-    if plan["Node Type"] in ("Limit", "Aggregate") or len(found) != 1:
+    came, expected, found = returned(statement, plan, accesses), plan["Plan Rows"], list(accesses)
+    if came is None:
         return
     ratio = max(came, 1.0) / max(expected, 1.0)
     if 1 / MISESTIMATE < ratio < MISESTIMATE:
@@ -102,45 +106,10 @@ def of_access(access: Access, catalog: Catalog) -> Iterator[Remedy]:
 
 
 def _spelling(access: Access, c: Condition, catalog: Catalog) -> Iterator[Remedy]:
-    if c.kind == "in_array":
-        yield Remedy(
-            "sargable",
-            access.statement,
-            f"{c.key} @> ARRAY[…]",
-            "value = ANY (column) cannot use an index, column @> ARRAY[value] can",
-        )
-        return  # fmt: skip
-    if c.column is not None or len(c.columns) != 1 or c.kind not in ("eq", "range", "prefix"):
-        return
-    column = catalog.column(access.table.oid, next(iter(c.columns)))
-    if column is None:
-        return
-    if column.category == "N" and set(c.casts) & _NUMBERS and not c.functions:
-        yield Remedy(
-            "cast",
-            access.statement,
-            f"{column.quoted} = value::{column.type}",
-            f"the value is no {column.type}, so that the column is cast in every row",
-        )
-        return  # fmt: skip
-    advice = _advice(c, column.quoted, column.type)
-    if advice:
-        yield Remedy("sargable", access.statement, advice,
-                     f"{c.key.strip('()')} is computed for every row; the column alone can be "
-                     "looked up in an index")  # fmt: skip
-
-
-def _advice(c: Condition, column: str, kind: str) -> str:
-    functions = {f.name for f in c.functions}
-    if (functions & _AS_RANGE or (not functions and set(c.casts) & _TIMES)) and kind in _TIMES:
-        return f"{column} >= from AND {column} < until"
-    if functions & _AS_PREFIX:
-        return f"{column} LIKE 'prefix%'"
-    if "COALESCE" in functions:
-        return f"{column} = value (OR {column} IS NULL, where the default is asked for)"
-    arithmetic = any(f" {sign} " in c.key for sign in "+-*/") and kind in (
-        "int2", "int4", "int8", "numeric", "float8", *_TIMES)  # fmt: skip
-    return f"{column} {c.operator} value, computed on the other side" if arithmetic else ""
+    column = catalog.column(access.table.oid, next(iter(c.columns), ""))
+    found = better(c, column)
+    if found is not None:
+        yield Remedy(found.kind, access.statement, found.sql, found.reason)
 
 
 def _retention(access: Access, catalog: Catalog) -> Iterator[Remedy]:
@@ -149,7 +118,7 @@ def _retention(access: Access, catalog: Catalog) -> Iterator[Remedy]:
     share = access.rows / access.table.rows
     for c in access.conditions:
         column = catalog.column(access.table.oid, c.column or "")
-        in_time = column is not None and column.type in _TIMES
+        in_time = column is not None and column.type in TIMES
         if in_time and c.kind == "range" and c.operator[0] == "<" and share >= RETENTION_SHARE:
             sql = f"PARTITION BY RANGE ({c.key})"
             yield Remedy("partitioning", access.statement, sql,

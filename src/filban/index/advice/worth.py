@@ -22,6 +22,11 @@ from filban.index.advice.specs import Existing, Served, columns_of, name_of, ser
 
 # Reading all of a table that costs less than so many lookups of one row: about 1,500 short rows.
 SMALL_TABLE_LOOKUPS = 4.0
+# Above this share of the rows, spread over the table, every page is read all the same; the planner
+# still counts the rows that it need not look at. With the rows in the column's order (correlation
+# as of pg_stats) a share of the rows is a share of the pages.
+LARGEST_SHARE = 0.25
+LEAST_CORRELATION = 0.5
 # An index has to save at least a tenth of what reading the table costs now: the estimates of rows
 # are not better than that.
 LEAST_SAVING = 0.1
@@ -37,6 +42,8 @@ LARGEST_PARTIAL = 0.5
 # DEFAULT_INEQ_SEL).
 _UNSEEN_EQUAL = 0.005
 _UNSEEN_RANGE = 1 / 3
+# What an index reads less than this many rows for needs no further key.
+FEW_ROWS = 20
 _STABLE_CASTS = frozenset({"date", "timestamp", "timestamptz", "time", "timetz", "regclass"})
 
 
@@ -63,13 +70,15 @@ class Verdict:
 
 @dataclass(slots=True)
 class Judge:
-    """Judges specs of one workload. calls: by statement. immutable: see Catalog.functions."""
+    """Judges specs of one workload. calls: by statement. returned: rows that a call has really
+    returned, where that is known."""
 
     catalog: Catalog
     planner: Planner
     existing: Mapping[int, tuple[Existing, ...]]
     calls: Mapping[str, float]
     changes: Mapping[int, tuple[Change, ...]]
+    returned: Mapping[str, float] = field(default_factory=dict)
     _shares: dict[tuple[int, str], float | None] = field(default_factory=dict)
 
     async def verdict(self, spec: IndexSpec, accesses: Iterable[Access]) -> Verdict:
@@ -88,10 +97,10 @@ class Judge:
             numbers = {"share": where}
             return Verdict("selectivity", f"its predicate leaves {where:.0%} of the rows", numbers)
         size = index_bytes(self.catalog, table, spec, 1.0 if where is None else where)
-        fresh = [(a, s) for a, s in served if self._by(spec, a, s) is None]
+        by = [await self._by(spec, a, s) for a, s in served]
+        fresh = [one for one, known in zip(served, by, strict=True) if known is None]
         if not fresh:
-            known = self._by(spec, *served[0])
-            return Verdict("exists", f"{known} answers the same already", {"size_bytes": size})
+            return Verdict("exists", f"{by[0]} answers it already", {"size_bytes": size})
         return await self._gain(spec, fresh, size, costs)
 
     def small(self, table: Table) -> Verdict | None:
@@ -118,6 +127,9 @@ class Judge:
                 continue
             bad = [c.name for c in called(parts) if self.catalog.functions.get((c, kind)) is False]
             bad += [f"::{cast}" for cast in casts(parts) if is_stable_cast(kind, cast)]
+            bad += [
+                t.text for t in parts if t.kind == "operator" and is_stable_operator(kind, t.text)
+            ]
             if bad:
                 why = f"{bad[0]} of a {kind} depends on settings such as TimeZone"
                 return Verdict("not_immutable", why)
@@ -139,8 +151,8 @@ class Judge:
             return Verdict("size", f"it would be {size / of:.0%} of the table", numbers)
         return None
 
-    def _by(self, spec: IndexSpec, access: Access, served: Served) -> str | None:
-        """The index that is there and does the same for this access."""
+    async def _by(self, spec: IndexSpec, access: Access, served: Served) -> str | None:
+        """The index that is there and does the same for this access, or nearly the same."""
         for existing in self.existing.get(access.table.oid, ()):
             does = serves(existing.spec, access)
             if does is None:
@@ -152,6 +164,10 @@ class Judge:
                     return existing.index.name  # one row at most: nothing to gain
             if does.at_least(served) and existing.spec.method == spec.method:
                 return existing.index.name
+            if does.bounding and not served.ordered and set(does.bounding) < set(served.bounding):
+                share = await self._bounding(access, does.bounding)
+                if share * access.table.rows <= FEW_ROWS:
+                    return existing.index.name
         return None
 
     async def _gain(
@@ -183,27 +199,33 @@ class Judge:
         self, spec: IndexSpec, access: Access, does: Served, size: float, costs: Costs
     ) -> tuple[float, float, float]:
         """(cost now, cost with it, share of the rows that it reads)."""
-        table, pages = access.table, size / PAGE_BYTES
-        left_out = _stated(spec, access)
-        bounding = tuple(dict.fromkeys((*does.bounding, *left_out)))
-        share = await self._bounding(access, bounding) if bounding else 1.0
-        if does.branch:
-            asked = await self._share(access.table, " OR ".join(f"({c.text})" for c in does.branch))
-            share = _UNSEEN_EQUAL if asked is None else asked
-        rows, loops = share * max(table.rows, 1), access.loops
-        before = access.cost
-        correlation = self._correlation(table, does)
-        if any(c.is_join for c in does.bounding) and loops == 1.0:
-            # a join turned round: the planner alone knows how often it would look up
-            loops, before = 1.0, max(before, access.total)
-        if does.ordered and access.limit is not None and access.loops == 1.0:
+        before, loops = access.cost, access.loops
+        if loops == 1.0 and (access.limit is not None or any(c.is_join for c in does.bounding)):
+            # the sort goes away as well; a join is turned round: what is above counts too
             before = max(access.total, before)
-            left = await self._bounding(access, access.conditions) if access.conditions else 1.0
-            rows = min(rows, access.limit * share / max(left, 1e-9))
-        elif does.ordered and not bounding and not does.covered:
+        bounded = bool(does.bounding or does.branch or spec.where)
+        if does.ordered and access.limit is None and not bounded and not does.covered:
             return before, before, 1.0  # the order alone: all of it is read in any case
-        after = costs.lookup(table, rows, pages, correlation, does.covered) * loops
-        return before, after, share
+        rows = await self._rows(spec, access, does)
+        share, correlation = rows / max(access.table.rows, 1), self._correlation(access.table, does)
+        if share > LARGEST_SHARE and not does.covered and abs(correlation) < LEAST_CORRELATION:
+            return before, before, share
+        after = costs.lookup(access.table, rows, size / PAGE_BYTES, correlation, does.covered)
+        return before, after * loops, share
+
+    async def _rows(self, spec: IndexSpec, access: Access, does: Served) -> float:
+        """How many rows are read through it."""
+        bounding = tuple(dict.fromkeys((*does.bounding, *_stated(spec, access))))
+        share = await self._bounding(access, bounding)
+        if does.branch:
+            branches = " OR ".join(f"({c.text})" for c in does.branch)
+            asked = await self._share(access.table, branches)
+            share = _UNSEEN_EQUAL if asked is None else asked
+        rows = share * max(access.table.rows, 1)
+        if does.ordered and access.limit is not None and access.loops == 1.0:
+            left = await self._bounding(access, access.conditions)
+            return min(rows, access.limit * share / max(left, 1e-9))
+        return max(rows, self.returned.get(access.statement, 0.0))
 
     def _correlation(self, table: Table, does: Served) -> float:
         column = next((c.column for c in does.bounding if c.column), None)
@@ -293,3 +315,11 @@ def is_stable_cast(kind: str | None, cast: str) -> bool:
     if kind in ("date", "timestamp"):
         return cast in ("timestamptz", "text", "varchar")
     return kind in ("text", "varchar", "jsonb") and cast in _STABLE_CASTS
+
+
+def is_stable_operator(kind: str | None, operator: str) -> bool:
+    """Operators whose result depends on settings: a day's length is TimeZone's, a value's text is
+    DateStyle's."""
+    if operator == "||":
+        return kind in ("date", "timestamp", "timestamptz", "float8", "int4", "int8", "numeric")
+    return kind == "timestamptz" and operator in ("+", "-")

@@ -9,6 +9,7 @@ from filban.index.advice.candidates.thought import Context, Thought, spec
 from filban.index.advice.conditions import Condition
 from filban.index.advice.rows import CandidateKind, Key
 from filban.index.advice.specs import EQUALITIES, name_of
+from filban.index.advice.spelling import better
 
 # More keys than this help no further: what remains after four equalities is a handful of rows.
 MOST_KEYS = 4
@@ -34,7 +35,16 @@ def think(access: Access, context: Context) -> Iterator[Thought]:
             keys = (_range_key(c),)
             reason = f"one branch of OR: {c.key}"
             yield Thought(spec(access.table, keys), _named("equality", keys), reason)
+    for c in access.conditions:
+        if (reason := _mended(c, access, context)) and c.kind != "in_array":
+            yield Thought(spec(access.table, [Key(c.key)]), "expression", reason, "unsupported")
     yield from _hash(access, context)
+
+
+def _mended(c: Condition, access: Access, context: Context) -> str:
+    """Why another spelling of the condition is the only answer, or ""."""
+    found = better(c, context.column(access, next(iter(c.columns), "")))
+    return found.reason if found is not None and found.instead else ""
 
 
 def _named(kind: CandidateKind, keys: tuple[Key, ...]) -> CandidateKind:
@@ -45,7 +55,9 @@ def shapes(
     access: Access, context: Context, without: frozenset[Condition] = frozenset()
 ) -> Iterator[_Shape]:
     """(kind, keys, reason) of the btrees that fit; `without`: conditions that need no key."""
-    conditions = [c for c in access.conditions if c not in without]
+    conditions = [
+        c for c in access.conditions if c not in without and not _mended(c, access, context)
+    ]
     equal, joined = equalities(access, context, conditions)
     ranges = [
         c for c in conditions

@@ -44,7 +44,7 @@ def is_fixed(c: Condition, access: Access, context: Context) -> bool:
         return False
     states = column.distinct_values(access.table.rows)
     in_text = c.constant in context.constants.get(access.statement, frozenset())
-    return c.operator in ("=", "<>") and in_text and states is not None and states <= MOST_STATES
+    return c.operator in ("=", "<>") and in_text and 1 < (states or 0) <= MOST_STATES
 
 
 def _whatever(access: Access, context: Context, group: frozenset[Condition]) -> Iterator[Key]:
