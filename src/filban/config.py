@@ -6,6 +6,13 @@
     ignore = ["index.unused:public.articles_old_idx"]
     [check.thresholds]
     long_transaction_seconds = 300
+    [backup]
+    repo = "/backup/news"
+    [drill]
+    max_age_days = 7
+    [[drill.assertions]]
+    name = "orders have customers"
+    sql = "SELECT NOT EXISTS (SELECT FROM orders WHERE customer_id IS NULL)"
 
 Unknown keys are errors: a misspelt setting that is silently ignored is worse than none.
 """
@@ -37,6 +44,23 @@ class CheckConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Assertion:
+    """A statement of the user's for drills: the first column of its first row has to be true."""
+
+    name: str
+    sql: str
+    database: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrillConfig:
+    """max_age_days: a repository whose last passed drill is older is a critical finding."""
+
+    max_age_days: float = 7.0
+    assertions: tuple[Assertion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What filban.toml says; the defaults where it says nothing. `path` is None without a file."""
 
@@ -44,6 +68,8 @@ class Config:
     dsn: str | None = None
     servers: Mapping[str, str] = field(default_factory=dict)
     check: CheckConfig = field(default_factory=CheckConfig)
+    repo: str | None = None
+    drill: DrillConfig = field(default_factory=DrillConfig)
 
     def dsn_of(self, name: str | None) -> str | None:
         """A server's DSN by its name in [servers], else the name itself, else the default."""
@@ -74,13 +100,42 @@ def load(path: Path | None = None) -> Config:
 
 
 def _config(path: Path, document: Mapping[str, Any]) -> Config:
-    _known(path, "", document, ("dsn", "servers", "check"))
+    _known(path, "", document, ("dsn", "servers", "check", "backup", "drill"))
     servers = _table(path, document, "servers")
     return Config(
         path=path,
         dsn=_text(path, "dsn", document["dsn"]) if "dsn" in document else None,
         servers={name: _server(path, name, value) for name, value in servers.items()},
         check=_check(path, _table(path, document, "check")),
+        repo=_backup(path, _table(path, document, "backup")),
+        drill=_drill(path, _table(path, document, "drill")),
+    )
+
+
+def _backup(path: Path, table: Mapping[str, Any]) -> str | None:
+    _known(path, "backup", table, ("repo",))
+    return _text(path, "backup.repo", table["repo"]) if "repo" in table else None
+
+
+def _drill(path: Path, table: Mapping[str, Any]) -> DrillConfig:
+    _known(path, "drill", table, ("max_age_days", "assertions"))
+    days = table.get("max_age_days", DrillConfig().max_age_days)
+    if not isinstance(days, int | float) or isinstance(days, bool) or not 0 < days < math.inf:
+        raise _wrong(path, "drill.max_age_days", "a number above 0")
+    listed = table.get("assertions", [])
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise _wrong(path, "drill.assertions", "tables, each under [[drill.assertions]]")
+    return DrillConfig(float(days), tuple(_assertion(path, one) for one in listed))
+
+
+def _assertion(path: Path, table: Mapping[str, Any]) -> Assertion:
+    where = "drill.assertions"
+    _known(path, where, table, ("name", "sql", "database"))
+    database = table.get("database")
+    return Assertion(
+        name=_text(path, f"{where}.name", table.get("name")),
+        sql=_text(path, f"{where}.sql", table.get("sql")),
+        database=None if database is None else _text(path, f"{where}.database", database),
     )
 
 

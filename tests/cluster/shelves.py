@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,7 @@ class FileShelf:
         self.root = root
         self.name = str(root)
         self.taken: list[Stored] = []
+        self.noted: list[Mapping[str, Any]] = []
 
     @property
     def wal_dir(self) -> Path:
@@ -70,6 +71,12 @@ class FileShelf:
 
     def restore_command(self) -> str:
         return f"cp {self.wal_dir}/%f %p"
+
+    async def drills(self) -> Sequence[Mapping[str, Any]]:
+        return self.noted
+
+    async def note_drill(self, record: Mapping[str, Any]) -> None:
+        self.noted.append(record)
 
     async def fetch_wal(self, name: str, into: Path) -> None:
         try:

@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 from shelves import world
 
-from filban.flows.drill.rows import Assertion, Options
+from filban.config import Assertion
+from filban.flows.drill.rows import Options
 from filban.flows.drill.run import drill
 from filban.pg import parse
 

@@ -8,14 +8,16 @@ server archives with the WAL.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from filban.backup.lsn import parse_lsn
 from filban.backup.shelf import Stored
@@ -25,9 +27,11 @@ from filban.backup.verify.contents import DAMAGE, Content, contents
 from filban.backup.verify.manifest import ManifestDamaged
 from filban.backup.verify.stored import SUFFIXES, Directory, Source, codec_of, inflated
 from filban.cluster.owner import owner_of
+from filban.cluster.places import file_errors
 from filban.errors import NotGood, UsageError
 
 MANIFEST = "backup_manifest"
+DRILLS = "drills.jsonl"
 _DEEPEST = 3
 _UNPACK = {".gz": "gzip -dc", ".lz4": "lz4 -dc", ".zst": "zstd -dc"}
 _HISTORY = re.compile(
@@ -91,6 +95,19 @@ class PlainShelf:
             'elif [ -f "$f.partial" ]; then cp "$f.partial" "%p"; else exit 1; fi'
         )
 
+    async def drills(self) -> Sequence[Mapping[str, Any]]:
+        """From drills.jsonl in the repository; lines that are not whole are left out."""
+        try:
+            text = (self.root / DRILLS).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        return [r for line in text.splitlines() if (r := _record(line)) is not None]
+
+    async def note_drill(self, record: Mapping[str, Any]) -> None:
+        path, line = self.root / DRILLS, json.dumps(dict(record)) + "\n"
+        with file_errors(f"the drill cannot be noted in {path}"), path.open("a") as file:
+            file.write(line)
+
     async def fetch_wal(self, name: str, into: Path) -> None:
         await asyncio.to_thread(self._fetch, name, into)
 
@@ -103,6 +120,14 @@ class PlainShelf:
                 owner_of(into.parent).take(into)
                 return
         raise NotGood(f"WAL segment {name} is not in {self._wal}", hint="filban backup verify")
+
+
+def _record(line: str) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _with_manifest(directory: Path, depth: int) -> Iterator[Path]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from filban.backup.verify.stored import Source
 
@@ -57,6 +57,14 @@ class Shelf(Protocol):
 
     def restore_command(self) -> str:
         """What the recovering server runs to get %f into %p."""
+        ...
+
+    async def drills(self) -> Sequence[Mapping[str, Any]]:
+        """What `note_drill` was given, the oldest first."""
+        ...
+
+    async def note_drill(self, record: Mapping[str, Any]) -> None:
+        """Remember a drill: `at` (ISO time), `backup`, `passed`, `rto_seconds` and the rates."""
         ...
 
     async def fetch_wal(self, name: str, into: Path) -> None:

@@ -11,6 +11,8 @@ import typer
 from filban import __version__
 from filban.cli import (
     apply,
+    backup_drill,
+    backup_verify,
     check,
     demo,
     diagnose,
@@ -19,6 +21,7 @@ from filban.cli import (
     logs,
     pool,
     queries,
+    restore,
     top,
     waits,
 )
@@ -53,6 +56,8 @@ def _root(
 
 
 apply.register(app)
+backup_drill.register(app)
+backup_verify.register(app)
 check.register(app)
 demo.register(app)
 diagnose.register(app)
@@ -61,6 +66,7 @@ indexes.register(app)
 logs.register(app)
 pool.register(app)
 queries.register(app)
+restore.register(app)
 top.register(app)
 waits.register(app)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from filban.cluster import Cluster, run_program
+from filban.config import Assertion
 from filban.errors import NotGood, NotSupported
-from filban.flows.drill.rows import Assertion
 from filban.pg import Limits, connection, parse
 from filban.pg.driver_errors import statement_errors
 

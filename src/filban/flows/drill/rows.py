@@ -7,18 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filban.config import Assertion
 from filban.finding import Finding, Fix, Quantity, Report, Severity
 from filban.flows.drill.equality import Mode
 from filban.units import duration
-
-
-@dataclass(frozen=True, slots=True)
-class Assertion:
-    """A statement of the user's: the first column of its first row has to be true."""
-
-    name: str
-    sql: str
-    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +98,25 @@ class Result:
             ],
         }
 
+    def record(self) -> Mapping[str, Any]:
+        """What a repository remembers of a drill; rates are of this machine and its disk."""
+        return {
+            "backup": self.backup,
+            "passed": self.passed,
+            "rto_seconds": round(self.rto_seconds, 2),
+            "rpo_seconds": self.archive_seconds,
+            "unpack_bytes_per_second": _rate(self.bytes, self.files_seconds),
+            "failed": [s.name for s in self.steps if s.ok is False],
+        }
+
     def report(self) -> Report:
         verdict = "passed" if self.passed else "FAILED"
         title = f"Drill of {self.backup} {verdict}: back in {duration(self.rto_seconds)}"
         return Report(title, self.findings(), self.facts())
+
+
+def _rate(amount: int, seconds: float) -> float | None:
+    return round(amount / seconds) if seconds > 0 else None
 
 
 def _finding(result: Result, step: Step) -> Finding:
