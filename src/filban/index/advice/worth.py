@@ -44,6 +44,8 @@ _UNSEEN_EQUAL = 0.005
 _UNSEEN_RANGE = 1 / 3
 # What an index reads less than this many rows for needs no further key.
 FEW_ROWS = 20
+FIELDS_OF_TIME = {"hour": 24, "minute": 60, "dow": 7, "isodow": 7, "day": 31, "month": 12,
+    "quarter": 4, "week": 53}  # fmt: skip
 _STABLE_CASTS = frozenset({"date", "timestamp", "timestamptz", "time", "timetz", "regclass"})
 
 
@@ -87,7 +89,8 @@ class Judge:
         if not served:
             return Verdict("unsupported", "no statement of the workload can use it")
         table, costs = served[0][0].table, Costs.of(self.catalog.settings)
-        for early in (self.small(table), self._mutable(spec, served[0][0])):
+        access = served[0][0]
+        for early in (self.small(table), self._mutable(spec, access), _few_values(spec)):
             if early is not None:
                 return early
         if spec.include and (refused := self._covering(spec, served)) is not None:
@@ -283,6 +286,17 @@ class Judge:
             why = f"{entries + hot:.0f} entries to write cost {upkeep:.0f}, it saves {gain:.0f}"
             return Verdict(code, why, numbers)
         return Verdict(None, "", numbers, replaced)
+
+
+def _few_values(spec: IndexSpec) -> Verdict | None:
+    """A field of a time that comes round has few values, and ANALYZE knows nothing of it."""
+    words = {t.text.lower().strip("'") for t in tokens(spec.keys[0].sql)}
+    found = words & FIELDS_OF_TIME.keys() if words & {"extract", "date_part"} else set()
+    for name in sorted(found):
+        share = 1 / FIELDS_OF_TIME[name]
+        why = f"{name} has {FIELDS_OF_TIME[name]} values: each of them is all over the table"
+        return Verdict("selectivity", why, {"selectivity": share})
+    return None
 
 
 def _stated(spec: IndexSpec, access: Access) -> tuple[Condition, ...]:

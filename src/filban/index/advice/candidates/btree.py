@@ -134,7 +134,10 @@ def _range_key(condition: Condition) -> Key:
 
 
 def _covering(access: Access, context: Context, keys: tuple[Key, ...]) -> Iterator[Thought]:
-    """The same with what the statement reads beside the keys, if that is little."""
+    """The same with what the statement reads beside the keys, if that is little. Not beside an
+    expression: it would need the column too, and the planner guesses how many rows it finds."""
+    if any(key.sql[0] == "(" for key in keys):
+        return
     if access.needed is None or access.writes or access.rows < FEWEST_COVERED_ROWS:
         return
     names = {name_of(key.sql) for key in keys}
