@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tarfile
 import zlib
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
+from filban.backup.verify.ahead import Ahead
 from filban.backup.verify.stored import Source, codec_of, inflated
 
 # What a damaged tar or stream raises when it is read: tarfile's errors, gzip's (EOFError, OSError,
@@ -75,15 +77,23 @@ def _tar_name(name: bytes) -> bytes | None:
 
 def _tar(source: Source, name: bytes, prefix: bytes) -> Iterator[Content | Folder | Damaged]:
     try:
-        with source.open(name) as raw, inflated(raw, codec_of(name)[1]) as plain:
-            yield from _members(_Tail(plain), prefix, name)
+        codec = codec_of(name)[1]
+        with (
+            source.open(name) as raw,
+            inflated(raw, codec) as plain,
+            contextlib.ExitStack() as stack,
+        ):
+            ahead = stack.enter_context(Ahead(plain)) if codec else plain
+            yield from _members(_Tail(cast("BinaryIO", ahead)), prefix, name)
     except DAMAGE as error:
         yield Damaged(name, str(error) or type(error).__name__)
 
 
 def _members(stream: _Tail, prefix: bytes, container: bytes) -> Iterator[Content | Folder]:
     whole = cast("BinaryIO", stream)  # tarfile only reads it
-    with tarfile.open(fileobj=whole, mode="r|", errors="surrogateescape", encoding="utf-8") as tar:
+    with tarfile.open(
+        fileobj=whole, mode="r|", bufsize=CHUNK, errors="surrogateescape", encoding="utf-8"
+    ) as tar:
         while (member := tar.next()) is not None:
             cast("Any", tar).members = []  # it would keep every one of them in memory
             path = prefix + member.name.encode("utf-8", "surrogateescape").removeprefix(b"./")
