@@ -109,6 +109,15 @@ def mutated(text: bytes, changes: list[tuple[int, str, bytes]]) -> bytes:
     return text
 
 
+@pytest.mark.parametrize(
+    "begins", [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x9c"], ids=["gzip", "zstd", "zlib"]
+)
+@pytest.mark.parametrize("text", [CSV, JSON], ids=["csv", "json"])
+def test_a_piece_that_begins_like_compressed_data(text, begins):
+    """polars would unpack it."""
+    look(text.encode() + begins, len(text.encode()))
+
+
 @COMMON
 @given(data=st.binary(max_size=400), piece=st.integers(1, 200))
 def test_any_bytes(data, piece):

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import polars as pl
 
-from filban.profile.logs.frame import Batch, Unread, as_text, conform, times
+from filban.profile.logs.frame import Batch, Unread, as_text, conform, looks_packed, times
 
 COLUMNS = [
     "log_time",
@@ -98,6 +98,8 @@ def _outside_quotes(data: bytes, heads: list[int], before: bytes) -> int:
 
 
 def _fast(data: bytes) -> pl.DataFrame | None:
+    if looks_packed(data):
+        return None
     try:
         raw = pl.read_csv(data, has_header=False, columns=_READ, schema=_TYPED)
     except pl.exceptions.PolarsError:

@@ -25,6 +25,10 @@ SCHEMA: dict[str, pl.DataType] = {
     "query_id": pl.Int64(),
 }
 
+# polars unpacks what begins like gzip, zlib or zstd. Our pieces are unpacked already: there it is
+# damage, or a bomb.
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+
 UNREAD_SAMPLES = 5  # lines of each file that are kept to be shown
 UNREAD_CHARACTERS = 200
 
@@ -103,3 +107,8 @@ def as_text(data: bytes) -> bytes:
     """`data` as UTF-8 without NUL: databases of other encodings write into the same log, and a
     crash of the machine leaves blocks of NUL."""
     return data.replace(b"\0", b"").decode("utf-8", "replace").encode()
+
+
+def looks_packed(data: bytes) -> bool:
+    """Whether polars would take a piece of a log for compressed data."""
+    return data.startswith(_PACKED)

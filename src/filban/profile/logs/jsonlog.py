@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from filban.profile.logs.frame import Batch, Unread, as_text, conform, times
+from filban.profile.logs.frame import Batch, Unread, as_text, conform, looks_packed, times
 
 # column of SCHEMA -> key of a jsonlog line
 JSONLOG = {
@@ -54,6 +54,8 @@ class JsonLog:
         return Batch(self._events(raw)) if raw is not None else self._slow(data)
 
     def _frame(self, data: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame | None:
+        if looks_packed(data):
+            return None
         try:
             raw = pl.read_ndjson(data, schema=schema)
         except pl.exceptions.PolarsError:
