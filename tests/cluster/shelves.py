@@ -144,10 +144,12 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(binaries: Binaries, **settings: Any) -> AsyncIterator[World]:
+async def world(
+    binaries: Binaries, *, checksums: bool = True, **settings: Any
+) -> AsyncIterator[World]:
     """A fresh primary with an archive, and nothing backed up yet."""
     wanted = {"wal_level": "replica", "archive_mode": "on", "max_wal_senders": 4, **settings}
-    async with throwaway(binaries=binaries, settings=wanted) as primary:
+    async with throwaway(binaries=binaries, settings=wanted, checksums=checksums) as primary:
         root = primary.data_dir.parent / "shelf"
         for path in (root, root / "base", root / "wal"):
             path.mkdir()

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import asyncpg
 
-from filban.errors import ClusterBusy, NotGood, UsageError
+from filban.errors import ClusterBusy, NotGood, StatementFailed, UsageError
 from filban.pg import Limits, Query, Target, connection
 from filban.pg.driver_errors import statement_errors
 
@@ -35,6 +35,7 @@ _PAUSE_SECONDS = 0.25
 # What one table may cost in "sample" mode: at 200 MB/s of hashing (measured: text of rows, one
 # core) a third of a second, so that a quick drill of a hundred tables stays within its 30 s.
 SAMPLE_BYTES = 64 << 20
+_LOCK_NOT_AVAILABLE = "55P03"
 _PACKAGE = "filban.flows.drill"
 # What a row looks like as text depends on these; both sides get the same.
 _TEXT = (
@@ -85,7 +86,8 @@ class Difference:
 
 @dataclass(slots=True)
 class Moment:
-    """A point of the WAL, and a session on the primary that still sees what was true there.
+    """A point of the WAL, and a session on the primary that still sees what was true there;
+    `superuser` is the name of the role that initdb made, which every copy has.
 
     `lock_seconds`: how long the tables were locked. `at`: Unix time of the point by our clock.
     """
@@ -98,6 +100,7 @@ class Moment:
     tables: tuple[Table, ...]
     reader: asyncpg.Connection
     seed: int
+    superuser: str
 
 
 def percent_for(size_bytes: int, mode: Mode) -> float:
@@ -108,7 +111,9 @@ def percent_for(size_bytes: int, mode: Mode) -> float:
 
 
 @contextlib.asynccontextmanager
-async def moment(primary: Target, only: Sequence[str] | None = None) -> AsyncIterator[Moment]:
+async def moment(
+    primary: Target, only: Sequence[str] | None = None, *, tries: int = LOCK_TRIES
+) -> AsyncIterator[Moment]:
     """Fix a moment of a live primary; the session that sees it stays open for the block.
 
     `only`: names of tables (schema.name); None for all of the database. Raises ClusterBusy if the
@@ -119,16 +124,19 @@ async def moment(primary: Target, only: Sequence[str] | None = None) -> AsyncIte
     async with connection(primary, writing) as locker, connection(primary, reading) as reader:
         await reader.execute("SET idle_in_transaction_session_timeout = 0")
         tables = await _tables(locker, only)
-        for _ in range(LOCK_TRIES):
+        for _ in range(tries):
             try:
-                found = await _once(locker, reader, tables)
+                with statement_errors("fixing the moment of comparison"):
+                    found = await _once(locker, reader, tables)
                 break
-            except asyncpg.LockNotAvailableError:
+            except StatementFailed as error:
+                if error.sqlstate != _LOCK_NOT_AVAILABLE:
+                    raise
                 await reader.execute("ROLLBACK")
                 await asyncio.sleep(_PAUSE_SECONDS)
         else:
             raise ClusterBusy(
-                f"the tables were never free of writers for {LOCK_WAIT_MS} ms, {LOCK_TRIES} times",
+                f"the tables were never free of writers for {LOCK_WAIT_MS} ms, {tries} times",
                 hint="a long transaction writes them: filban check names it; or --tables with less",
             )
         yield found
@@ -152,19 +160,19 @@ async def _once(
     await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     if tables:  # a TRUNCATE between the moment and our reading would be seen through any snapshot
         await reader.execute(f"LOCK TABLE {everything} IN ACCESS SHARE MODE")
-    with statement_errors("fixing the moment of comparison"):
-        async with locker.transaction():
-            if tables:
-                await locker.execute(f"LOCK TABLE {everything} IN SHARE MODE")
-            locked = time.monotonic()
-            snapshot = await locker.fetchval("SELECT pg_export_snapshot()")
-            await reader.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-            lsn = await locker.fetchval("SELECT pg_create_restore_point($1)::text", name)
-        held, at = time.monotonic() - locked, time.time()
-        # Has the point archived now instead of when the segment is full.
-        segment = await locker.fetchval("SELECT pg_walfile_name($1::text::pg_lsn - 1)", lsn)
-        await locker.fetchval("SELECT pg_switch_wal()::text")
-    return Moment(name, lsn, segment, at, held, tables, reader, secrets.randbelow(1 << 30))
+    async with locker.transaction():
+        if tables:
+            await locker.execute(f"LOCK TABLE {everything} IN SHARE MODE")
+        locked = time.monotonic()
+        snapshot = await locker.fetchval("SELECT pg_export_snapshot()")
+        await reader.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        lsn = await locker.fetchval("SELECT pg_create_restore_point($1)::text", name)
+    held, at = time.monotonic() - locked, time.time()
+    segment = await locker.fetchval("SELECT pg_walfile_name($1::text::pg_lsn - 1)", lsn)
+    await locker.fetchval("SELECT pg_switch_wal()::text")  # archived now, not when it is full
+    superuser = await locker.fetchval("SELECT rolname FROM pg_roles WHERE oid = 10")
+    seed = secrets.randbelow(1 << 30)
+    return Moment(name, lsn, segment, at, held, tables, reader, seed, superuser)
 
 
 async def digests(

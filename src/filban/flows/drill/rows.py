@@ -111,7 +111,8 @@ class Result:
 
     def report(self) -> Report:
         verdict = "passed" if self.passed else "FAILED"
-        title = f"Drill of {self.backup} {verdict}: back in {duration(self.rto_seconds)}"
+        back = f": back in {duration(self.rto_seconds)}" if self.replay_seconds else ""
+        title = f"Drill of {self.backup or self.repository} {verdict}{back}"
         return Report(title, self.findings(), self.facts())
 
 
@@ -123,7 +124,7 @@ def _finding(result: Result, step: Step) -> Finding:
     return Finding(
         code="drill.failed",
         severity=Severity.critical,
-        subject=f"{result.backup}: {step.name}",
+        subject=f"{result.backup or result.repository}: {step.name}",
         title=f"The drill failed at {step.name}: {step.said}",
         why="What the repository has is not what the server had: a restore in earnest would end "
         "the same way.",

@@ -180,8 +180,9 @@ class _Drill:
         begun = time.monotonic()
         restored: list[str] = []
         self.copy, done = await recover_scratch(
-            self.shelf, found, self.into, on_restored=restored.append
-        )
+            self.shelf, found, self.into, on_restored=restored.append,
+            superuser=self.moment.superuser if self.moment else None,
+        )  # fmt: skip
         self.result.replay_seconds = time.monotonic() - begun
         self.result.segments = len(restored)
         return done.outcome.stopped or "to the end of the WAL"

@@ -40,10 +40,15 @@ async def recover_scratch(
     data: Path,
     *,
     action: Action = "promote",
+    superuser: str | None = None,
     on_restored: Callable[[str], None] = lambda _: None,
 ) -> tuple[Cluster, Recovered]:
-    """Recover what `lay_scratch` has laid out; it runs. Raises as `recover.recover` does."""
-    copy = Cluster(data, found.binaries, superuser=found.plan.backup.superuser, tcp=False)
+    """Recover what `lay_scratch` has laid out; it runs. Raises as `recover.recover` does.
+
+    superuser: the name of the role that initdb made, where it is known better than by the backup.
+    """
+    name = superuser or found.plan.backup.superuser
+    copy = Cluster(data, found.binaries, superuser=name, tcp=False)
     copy.own_address()
     done = await recover.recover(
         copy, found.plan.target, timeline=found.plan.timeline, settings=SETTINGS, action=action,
