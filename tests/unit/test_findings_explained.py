@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from filban.backup.verify.faults import CODES as FAULTS
 from filban.flows.check import CHECKS, threshold_names
 
 DOCS = Path(__file__).parents[2] / "docs" / "findings"
-CODES = sorted({code for check in CHECKS for code in check.codes})
+CODES = sorted(
+    {code for check in CHECKS for code in check.codes} | {*FAULTS, "drill.failed", "drill.stale"}
+)
 
 
 @pytest.mark.parametrize("code", CODES)
