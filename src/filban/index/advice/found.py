@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from filban.errors import RightsMissing, StatementFailed
 from filban.index.advice import catalog as _catalog
 from filban.index.advice import merging as _merging
 from filban.index.advice import remedies as _remedies
@@ -17,7 +16,7 @@ from filban.index.advice.candidates.thought import asked
 from filban.index.advice.catalog import Catalog
 from filban.index.advice.conditions import Condition
 from filban.index.advice.expressions import Call, tokens
-from filban.index.advice.planning import Plan, Planner, planner
+from filban.index.advice.planning import REFUSALS, Plan, Planner, planner
 from filban.index.advice.rows import (
     Candidate,
     Found,
@@ -117,7 +116,7 @@ async def _plan_all(
         try:
             first = first or _texts.read(sql)
             plan = await asks.plan(sql, generic=statement.generic)
-        except (StatementFailed, RightsMissing, SqlError) as error:
+        except (*REFUSALS, SqlError) as error:
             why = error.message
             continue
         if first is not None:

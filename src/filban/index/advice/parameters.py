@@ -74,7 +74,7 @@ def _of_column(place: Place, values: Values, variant: int, bounded: bool) -> str
     if place.operator in ("@>", "?", "@?", "@@"):
         return _contained(values, variant)
     if place.role == "array":
-        several = dict.fromkeys(v for i in range(3) if (v := _equal(values, variant + i)))
+        several = dict.fromkeys(v for i in range(3) if (v := _equal(values, variant, i)))
         return _array(tuple(several)) if several else None
     if place.operator == "BETWEEN":
         return _bound(values, variant, place.position * _SPAN)
@@ -83,7 +83,7 @@ def _of_column(place: Place, values: Values, variant: int, bounded: bool) -> str
         if upper and not bounded:
             return _bound(values, variant, 0.0, mirrored=True)
         return _bound(values, variant, _SPAN if upper else 0.0)
-    return _equal(values, variant + place.position)
+    return _equal(values, variant, place.position)
 
 
 def _pick(texts: tuple[str, ...], variant: int) -> str | None:
@@ -94,13 +94,17 @@ def _pick(texts: tuple[str, ...], variant: int) -> str | None:
     return texts[round(step * (variant % VARIANTS))]
 
 
-def _equal(values: Values, variant: int) -> str | None:
-    """The most common value, one that is nobody's favourite, the least common of the common."""
-    if variant == 0 and values.common:
-        return values.common[0]
-    if variant == 1 and values.bounds:
-        return values.bounds[len(values.bounds) // 2]
-    return _pick(values.common, VARIANTS - 1) or _pick(values.bounds, variant)
+def _equal(values: Values, variant: int, position: int = 0) -> str | None:
+    """The most common value, one that is nobody's favourite, the least common of the common; and
+    at further positions of a list the next ones."""
+    common, bounds = values.common, values.bounds
+    if variant == 0 and common:
+        return common[position % len(common)]
+    if variant == 1 and bounds:
+        return bounds[(len(bounds) // 2 + position) % len(bounds)]
+    if common:
+        return common[-1 - position % len(common)]
+    return bounds[(variant * 7 + position) % len(bounds)] if bounds else None
 
 
 def _bound(values: Values, variant: int, further: float, *, mirrored: bool = False) -> str | None:

@@ -145,9 +145,10 @@ class Given:
 class Statement:
     """A statement of the workload.
 
-    id: unique in the workload (its fingerprint). sql: as it came, the first of its kind.
+    id: unique in the workload: its fingerprint, and a digest of its tables where their names have
+    digits. sql: as it came, the first of its kind.
     examples: runnable SQL with literals instead of parameters, several where values are skewed;
-    empty where only a generic plan can be asked for (16 and later), see `generic`.
+    empty where only a generic plan can be asked for, see `generic` and planning.Planner.plan.
     tables: that it names, "schema.table". total_ms: 0.0 if unknown; rows: of all calls together,
     None if unknown.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
@@ -15,7 +16,6 @@ from filban.index.advice.planning import Planner, planner
 from filban.index.advice.rows import Given, Statement, Unread, Workload
 from filban.index.advice.texts import Place, Text
 from filban.pg import Query, Session
-from filban.pg.server import Cap
 from filban.sql import SqlError, fingerprint, split
 
 _PACKAGE = __package__ or ""
@@ -28,6 +28,7 @@ LONGEST_LISTED = 500
 class _Group:
     """What is one statement: givens of one fingerprint."""
 
+    id: str
     first: Given
     text: Text
     tables: tuple[Table, ...] = ()
@@ -75,8 +76,10 @@ async def workload_of(
         group.columns = _tables_by_alias(group, names)
     values = await _catalog.values(session, _asked(groups, columns))
     async with planner(session, names.search_path) as asks:
-        found = [await _statement(g, columns, values, asks, session) for g in groups]
-    return Workload(tuple(found), tuple(unread), since, until, names.search_path)
+        found = [await _statement(g, columns, values, asks) for g in groups]
+    unread += [one for one in found if isinstance(one, Unread)]
+    read = tuple(one for one in found if isinstance(one, Statement))
+    return Workload(read, tuple(unread), since, until, names.search_path)
 
 
 def _separate(statements: Iterable[Given | str]) -> Iterator[Given | Unread]:
@@ -109,9 +112,9 @@ def _grouped(givens: Iterable[Given | Unread], names: Names) -> tuple[list[_Grou
             unread.append(given)
             continue
         try:
-            key = fingerprint(given.sql)
+            key = _identity(given.sql)
             if key not in groups:
-                groups[key] = _group(given, names)
+                groups[key] = _group(key, given, names)
         except (SqlError, _Unknown) as error:
             unread.append(_unread(given, str(error)))
             continue
@@ -128,7 +131,17 @@ class _Unknown(SqlError):
         return self.message.partition(": ")[2]
 
 
-def _group(given: Given, names: Names) -> _Group | None:
+def _identity(sql: str) -> str:
+    """The fingerprint; for libpg_query `events_1` and `events_2` are one table, for us they are
+    not, so that numbered names count as well. Raises SqlError."""
+    text = _texts.read(sql)
+    relations = text.relations if text is not None else ()
+    names = sorted({r.name for r in relations if any(map(str.isdigit, r.name))})
+    digest = hashlib.sha256("\0".join(names).encode()).hexdigest()[:8] if names else ""
+    return f"{fingerprint(sql)}{digest}"
+
+
+def _group(key: str, given: Given, names: Names) -> _Group | None:
     """None for what is not about a user's table."""
     text = _texts.read(given.sql)
     if text is None:
@@ -144,7 +157,7 @@ def _group(given: Given, names: Names) -> _Group | None:
             tables[found[0].oid] = found[0]
         elif not reference.name.startswith("pg_"):
             raise _Unknown(f"there is no table {reference.name}")
-    return _Group(given, text, tuple(tables.values())) if tables else None
+    return _Group(key, given, text, tuple(tables.values())) if tables else None
 
 
 def _tables_by_alias(group: _Group, names: Names) -> dict[str, Table]:
@@ -179,14 +192,16 @@ async def _statement(
     columns: Columns,
     values: Mapping[tuple[int, str], Values],
     asks: Planner,
-    session: Session,
-) -> Statement:
+) -> Statement | Unread:
+    """Unread when nothing that we can put in place of its parameters can be planned."""
     given, text = group.first, group.text
-    examples = tuple(group.examples)
+    examples, why = tuple(group.examples), ""
     if not examples:
-        examples = await _made(group, columns, values, asks)
+        examples, why = await _made(group, columns, values, asks)
+    if why and await asks.refusal(given.sql, generic=True):
+        return _unread(given, why)
     return Statement(
-        id=fingerprint(given.sql),
+        id=group.id,
         query_id=given.query_id,
         sql=given.sql,
         kind=text.kind,
@@ -195,7 +210,7 @@ async def _statement(
         examples=examples,
         tables=tuple(sorted(t.quoted for t in group.tables)),
         source=given.source,
-        generic=not examples and session.server.has(Cap.GENERIC_PLAN),
+        generic=bool(why),
         rows=group.rows,
     )
 
@@ -205,16 +220,15 @@ async def _made(
     columns: Columns,
     values: Mapping[tuple[int, str], Values],
     asks: Planner,
-) -> tuple[str, ...]:
-    """Examples with values of our choice, different ones where it may matter."""
+) -> tuple[tuple[str, ...], str]:
+    """Examples with values of our choice, different ones where it may matter; with guesses among
+    the values, the server is asked whether it takes them: else none, and why."""
     places = group.text.parameters
     of = {n: _column(group, place, columns) for n, place in places.items()}
     kept = {n: values.get((c.table_oid, c.name)) if c else None for n, c in of.items()}
     types: tuple[str, ...] = ()
-    if any(
-        v is None and p.role not in ("limit", "offset") and not p.cast
-        for p, v in zip(places.values(), kept.values(), strict=True)
-    ):
+    guessed = [p for n, p in places.items() if not kept[n] and p.role not in ("limit", "offset")]
+    if any(not place.cast for place in guessed):
         types = await asks.types(group.text.sql)
     skewed = any(_parameters.is_skewed(p, of[n], kept[n]) for n, p in places.items())
     found = []
@@ -224,7 +238,8 @@ async def _made(
             kind = types[number - 1] if number <= len(types) else ""
             literals[number] = _value(group, place, kept[number], variant, kind)
         found.append(_texts.substitute(group.text.sql, literals))
-    return tuple(dict.fromkeys(found))
+    why = await asks.refusal(found[0]) if guessed else ""
+    return (() if why else tuple(dict.fromkeys(found))), why
 
 
 def _value(group: _Group, place: Place, kept: Values | None, variant: int, kind: str) -> str:

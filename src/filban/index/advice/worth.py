@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from filban.errors import RightsMissing, StatementFailed
 from filban.index.advice.access import Access
 from filban.index.advice.catalog import Catalog
 from filban.index.advice.conditions import Condition
 from filban.index.advice.cost import PAGE_BYTES, Costs, index_bytes
 from filban.index.advice.expressions import called, casts, conjuncts, join, tokens
 from filban.index.advice.facts import Table
-from filban.index.advice.planning import Planner
+from filban.index.advice.planning import REFUSALS, Planner
 from filban.index.advice.rows import IndexSpec, ReasonCode
 from filban.index.advice.specs import Existing, Served, columns_of, name_of, serves
 
@@ -261,7 +260,7 @@ class Judge:
         try:
             # the texts are the server's own, from EXPLAIN
             plan = await self.planner.plan(f"SELECT 1 FROM {table.quoted} WHERE {where}")
-        except (StatementFailed, RightsMissing):
+        except REFUSALS:
             return None
         return float(min(plan["Plan Rows"] / max(table.rows, 1.0), 1.0))
 
