@@ -13,7 +13,7 @@ from shelves import FileShelf, World, world
 from conftest import elsewhere
 from filban.backup.lsn import parse_lsn
 from filban.backup.restore.targets import RecoveryTarget, from_options
-from filban.cluster import Cluster, run_program
+from filban.cluster import Cluster, free_port, run_program
 from filban.errors import ClusterBusy, NotGood, UsageError
 from filban.flows.restore import look, restore
 from filban.pg import Limits, connection, parse
@@ -74,7 +74,7 @@ def into(repository: Marked, request: pytest.FixtureRequest) -> Path:
 async def rows(data_dir: Path) -> list[int]:
     """Start what was restored as its owner would, and read."""
     cluster = Cluster.open(data_dir)
-    cluster.configure({"listen_addresses": "", "port": 5433})
+    cluster.configure({"listen_addresses": "", "port": free_port()})
     await cluster.start()
     try:
         async with connection(parse(cluster.dsn_socket())) as session:

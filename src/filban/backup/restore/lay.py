@@ -123,7 +123,16 @@ async def _combined(
             done += await asyncio.to_thread(unpack.unpack, source, part, owner, spaces, told)
             parts.append(part)
         moved = [f"-T{stage / f'{len(parts) - 1}-{oid}'}={p}" for oid, p in places.items()]
-        await run_program(program, *parts, "--output", into, "--no-sync", *moved, as_owner_of=into)
+        await run_program(
+            program,
+            *parts,
+            "--output",
+            into,
+            "--no-sync",
+            "--no-manifest",
+            *moved,
+            as_owner_of=into,
+        )
         return done
     finally:
         await asyncio.to_thread(shutil.rmtree, stage, ignore_errors=True)
