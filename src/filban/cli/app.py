@@ -10,6 +10,7 @@ import typer
 
 from filban import __version__
 from filban.cli import (
+    advise,
     apply,
     backup_drill,
     backup_verify,
@@ -55,6 +56,7 @@ def _root(
     """Options that stand before the command."""
 
 
+advise.register(app)
 apply.register(app)
 backup_drill.register(app)
 backup_verify.register(app)

@@ -28,6 +28,7 @@ from filban.flows.prove.rows import (
 from filban.flows.prove.writes import write_cost
 from filban.index.advice import Statement
 from filban.pg.driver_errors import statement_errors
+from filban.units import size
 
 # Saving less than this of its statements' time is not worth an index to look after: executions of
 # the same plan differ by as much (see measure.SAME_HIGH).
@@ -35,19 +36,21 @@ LEAST_SAVING = 0.05
 # A slowdown below this is nothing that anybody waits for, and within the clock's noise.
 LEAST_LOSS_MS = 0.05
 
-Key = tuple[str, frozenset[str], frozenset[str]]
+Key = tuple[str, frozenset[str], frozenset[str], tuple[str, ...]]
 
 
 @dataclass(slots=True)
 class Trial:
-    """A set on the clone, as it shrinks. drops: existing indexes that the plan takes away."""
+    """A set on the clone, as it shrinks. replaces: per member the existing indexes (as SQL has
+    them) that go when it stays; "" for those that go in any case. staying: of these, the ones that
+    a statement turned out to need."""
 
     runner: Runner
     limits: Limits
     reads: list[Statement]
     writes: list[Statement]
     kept: dict[str, Built]
-    drops: tuple[str, ...]
+    replaces: Mapping[str, tuple[str, ...]]
     deadline: float
     step: Step
     dropped: list[Dropped] = field(default_factory=list)
@@ -56,10 +59,17 @@ class Trial:
     write_costs: list[WriteCost] = field(default_factory=list)
     complete: bool = True
     known: dict[Key, Compared] = field(default_factory=dict)
+    staying: set[str] = field(default_factory=set)
+
+    @property
+    def drops(self) -> tuple[str, ...]:
+        """Existing indexes that would go beside what is kept now."""
+        gone = [x for name in ("", *self.kept) for x in self.replaces.get(name, ())]
+        return tuple(x for x in dict.fromkeys(gone) if x not in self.staying)
 
     async def settle(self) -> None:
         """Until every member has paid, or the time is over."""
-        while await self._round():
+        while await self._round() or await self._too_large():
             pass
         while await self._writes_round():
             pass
@@ -103,7 +113,7 @@ class Trial:
         self, statement: Statement, without: frozenset[str], uses: frozenset[str]
     ) -> Compared | None:
         """Measured once for each pair of (members that are there before, members used after)."""
-        key = (statement.id, without, uses)
+        key = (statement.id, without, uses, self.drops)
         if key in self.known:
             return self.known[key]
         if time.monotonic() > self.deadline:
@@ -135,8 +145,7 @@ class Trial:
             if found.ratio.low <= SAME_HIGH or lost <= LEAST_LOSS_MS:
                 continue
             if missed := self._missed(found):
-                self.drops = tuple(name for name in self.drops if name not in missed)
-                self.known.clear()
+                self.staying |= missed
                 return True
             if found.indexes:
                 worst = min(found.indexes, key=self._gain)
@@ -170,8 +179,8 @@ class Trial:
     ) -> str:
         """Why a member does not pay, or ""."""
         # a smaller one that no plan has yet may do as well; a larger one is not waited for
-        size = self.kept[name].size_bytes
-        larger = [n for n in _unused(self.kept, uses) if self.kept[n].size_bytes >= size]
+        own = self.kept[name].size_bytes
+        larger = [n for n in _unused(self.kept, uses) if self.kept[n].size_bytes >= own]
         hidden = [self.kept[n].qualified for n in (name, *larger)]
         instead = await self._uses(hidden) if len(self.kept) > len(hidden) else {}
         with_it = without_it = 0.0
@@ -195,6 +204,15 @@ class Trial:
             if saving < LEAST_SAVING
             else f"that it saves {saving:.1%} is within the error of the measurement"
         )
+
+    async def _too_large(self) -> bool:
+        """Drop the member that brings least for its size while the set exceeds the budget."""
+        budget, total = self.limits.budget_bytes, sum(b.size_bytes for b in self.kept.values())
+        if budget is None or total <= budget:
+            return False
+        worst = min(self.kept, key=lambda n: self._gain(n) / max(self.kept[n].size_bytes, 1))
+        await self._drop(worst, "budget", f"{size(total)} in all, and {size(budget)} are allowed")
+        return True
 
     def _gain(self, name: str) -> float:
         """What the statements that use a member gain, in ms of all their calls."""

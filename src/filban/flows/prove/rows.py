@@ -17,6 +17,7 @@ WhyDropped = Literal[
     "does_not_pay",  # without it the statements take as long
     "slows_down",  # a statement became slower through it
     "not_measured",  # the time was over
+    "budget",  # the set would be larger than allowed, and it brings least for its size
     "writes",  # its upkeep costs more than the reads save
 ]
 
@@ -24,12 +25,14 @@ WhyDropped = Literal[
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a proof may take. statement_timeout_ms: of one execution; least_pairs, most_pairs: how
-    often a statement is executed on each side; seconds: after which nothing new is measured."""
+    often a statement is executed on each side; seconds: after which nothing new is measured;
+    budget_bytes: of all that is kept together, really built; None for no limit."""
 
     statement_timeout_ms: int = 60_000
     least_pairs: int = 3
     most_pairs: int = 15
     seconds: float = 1800.0
+    budget_bytes: int | None = None
     cold_statements: int = 5
 
 
@@ -144,7 +147,8 @@ class WriteCost:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was kept and what speaks for it.
+    """What was kept and what speaks for it. drops: existing indexes ("schema.name" as SQL has it)
+    that are not needed beside what was kept.
 
     compared: statements whose plan changes through the kept set; unchanged: ids of those whose plan
     does not. taken_at: the clone's. complete: everything was measured within the time that was
@@ -152,6 +156,7 @@ class Proof:
     """
 
     kept: tuple[Built, ...]
+    drops: tuple[str, ...]
     dropped: tuple[Dropped, ...]
     compared: tuple[Compared, ...]
     unchanged: tuple[str, ...]

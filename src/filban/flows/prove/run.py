@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from filban.cluster import Cluster
 from filban.errors import ServerError
@@ -46,11 +46,13 @@ async def prove(
     progress: Progress,
     limits: Limits | None = None,
     drops: Sequence[str] = (),
+    replaces: Mapping[IndexSpec, tuple[str, ...]] | None = None,
 ) -> Proof:
     """Build `specs` on the clone, execute the workload with and without, keep what pays.
 
-    drops: existing indexes ("schema.name" as SQL has it) that are to go. Nothing but the clone is
-    touched. Raises StatementFailed, ConnectionLost about the clone.
+    drops: existing indexes ("schema.name" as SQL has it) that are to go; replaces: those that go
+    when that spec stays. Nothing but the clone is touched. Raises StatementFailed, ConnectionLost
+    about the clone.
     """
     bounds = limits or Limits()
     started = time.monotonic()
@@ -58,10 +60,12 @@ async def prove(
         built, failed = await _build(runner, specs, progress)
         reads, writes, refused = await _sort(runner, workload)
         with step(progress, "executing the statements", None, "executions") as running:
+            instead = {"": tuple(drops)} | {
+                name: (replaces or {}).get(b.spec, ()) for name, b in built.items()
+            }
             trial = Trial(
-                runner, bounds, reads, writes, built, tuple(drops), started + bounds.seconds,
-                running,
-            )  # fmt: skip
+                runner, bounds, reads, writes, built, instead, started + bounds.seconds, running
+            )
             trial.dropped += failed
             await trial.settle()
             executed = runner.executed
@@ -71,6 +75,7 @@ async def prove(
     changed = {c.statement.id for c in compared}
     return Proof(
         kept=tuple(trial.kept.values()),
+        drops=trial.drops,
         dropped=tuple(trial.dropped),
         compared=tuple(compared),
         unchanged=tuple(s.id for s in trial.reads if s.id not in changed),
