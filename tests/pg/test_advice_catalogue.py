@@ -3,7 +3,7 @@
 Each table of `advice_cases/*.toml` is one case:
 
     schema      SQL: tables and rows; ANALYZE and VACUUM run after it
-    needs       extensions that have to be installable
+    needs       extensions that have to be installable; collation: one that has to be there
     statements  [{sql, calls, rows, examples}]
     answer      indexes: a list of groups, of each of which one index has to be chosen;
                 none = true: no index at all; refused: reasons that have to be among those given;
@@ -145,6 +145,11 @@ async def prepared(db: Database, case: dict[str, Any]) -> None:
             ):
                 lacking(f"the extension {extension}")
             await connection.execute(f"CREATE EXTENSION {extension}")
+        wanted = case.get("collation", "C")
+        if not await connection.fetchval(
+            "SELECT count(*) FROM pg_collation WHERE collname = $1", wanted
+        ):
+            lacking(f"the collation {wanted}")
         await connection.execute("SELECT setseed(0.5)")
         await connection.execute(case["schema"])
         await connection.execute("VACUUM ANALYZE" if case.get("vacuum", True) else "ANALYZE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -17,9 +18,13 @@ EQUALITIES = frozenset({"eq", "null"})
 _PATTERN_CLASSES = frozenset({"text_pattern_ops", "varchar_pattern_ops", "bpchar_pattern_ops"})
 
 
+# Behind the text's own tokens, so that a text that ends too early is no special case.
+_NOTHING = (_e.Token("mark", ""),) * 3
+
+
 def parse_index(sql: str) -> IndexSpec:
-    """The spec of a CREATE INDEX. Raises UsageError for what is none, or names no schema."""
-    parts = _e.tokens(sql.rstrip().rstrip(";"))
+    """The spec of a CREATE INDEX; a table without schema is public's. Raises UsageError."""
+    parts = (*_e.tokens(sql.rstrip().rstrip(";")), *_NOTHING)
     words = [t.text.upper() if t.kind == "word" else t.text for t in parts]
     if words[:1] != ["CREATE"] or "INDEX" not in words[:3] or "ON" not in words:
         raise UsageError("this is no CREATE INDEX", hint="CREATE INDEX ON schema.table (column)")
@@ -33,6 +38,7 @@ def parse_index(sql: str) -> IndexSpec:
     if words[place] == "USING":
         method, place = parts[place + 1].text, place + 2
     inside, rest = _parenthesised(parts, place)
+    rest = tuple(token for token in rest if token.text)
     include: tuple[str, ...] = ()
     where = None
     while rest:
@@ -61,7 +67,10 @@ def _parenthesised(parts: _e.Tokens, place: int) -> tuple[_e.Tokens, _e.Tokens]:
 def _split_keys(parts: _e.Tokens) -> list[_e.Tokens]:
     commas = [i for i, t in _e.outermost(parts) if t.text == ","]
     edges = [-1, *commas, len(parts)]
-    return [parts[a + 1 : b] for a, b in zip(edges, edges[1:], strict=False)]  # noqa: RUF007
+    found = [parts[a + 1 : b] for a, b in itertools.pairwise(edges)]
+    if not all(found):
+        raise UsageError("a key is missing", hint="CREATE INDEX ON schema.table (column)")
+    return found
 
 
 def _key(parts: _e.Tokens) -> Key:
