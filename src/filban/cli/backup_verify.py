@@ -88,13 +88,7 @@ async def _verify(
 
     shelf = open_shelf(where)
     with step(progress, "read", await _size(shelf, backup), "bytes") as running:
-        loop = asyncio.get_running_loop()
-
-        def told(done: int) -> None:  # comes from the thread that reads
-            loop.call_soon_threadsafe(running.advance, done)
-
-        found = await check(shelf, backup, told)
-        await asyncio.sleep(0)  # what the thread has told last
+        found = await check(shelf, backup, running.advance)
         running.summary = f"{found.bytes:,} bytes"
     behind = None
     if live is not None:

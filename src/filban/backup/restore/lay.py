@@ -6,10 +6,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from filban.backup.apart import Told, apart, ignored
 from filban.backup.restore import ground, unpack
 from filban.backup.shelf import Shelf, Stored
 from filban.backup.verify import manifest
@@ -23,7 +24,6 @@ from filban.cluster.owner import Owner
 from filban.errors import ClusterBusy, DiskFull, NotGood, UsageError
 
 MANIFEST = b"backup_manifest"
-Told = Callable[[int], None]
 
 
 def manifest_of(source: Source) -> Manifest:
@@ -46,7 +46,7 @@ async def lay_out(
     *,
     tablespaces: Mapping[str, Path] | None = None,
     delta: bool = False,
-    on_bytes: Told = lambda _: None,
+    on_bytes: Told = ignored,
 ) -> int:
     """Write the backup (its whole chain) into `into`; the bytes written.
 
@@ -56,7 +56,7 @@ async def lay_out(
     places = dict(tablespaces or {})
     source = shelf.contents(backup.label)
     _all_placed(source, places)
-    known = await asyncio.to_thread(manifest_of, source)
+    known = await apart(lambda _: manifest_of(source))
     try:
         if not delta:
             _room(into, known.bytes)
@@ -64,10 +64,9 @@ async def lay_out(
             return await _combined(shelf, backup, into, binaries, owner, places, on_bytes)
         keep = None
         if delta:
-            keep = await asyncio.to_thread(_equal_files, into, places, known)
-        return await asyncio.to_thread(
-            unpack.unpack, source, into, owner, places, on_bytes, keep or frozenset()
-        )
+            keep = await apart(partial(_equal_files, into, places, known))
+        work = partial(unpack.unpack, source, into, owner, places, keep=keep or frozenset())
+        return await apart(lambda told: work(on_bytes=told), on_bytes)
     finally:
         known.close()
 
@@ -118,9 +117,8 @@ async def _combined(
             for path in (part, *spaces.values()):
                 path.mkdir(mode=0o700)
                 owner.take(path)
-            told = partial(_further, on_bytes, done)
-            source = shelf.contents(label)
-            done += await asyncio.to_thread(unpack.unpack, source, part, owner, spaces, told)
+            work = partial(unpack.unpack, shelf.contents(label), part, owner, spaces)
+            done += await apart(work, partial(_further, on_bytes, done))
             parts.append(part)
         moved = [f"-T{stage / f'{len(parts) - 1}-{oid}'}={p}" for oid, p in places.items()]
         await run_program(
@@ -157,10 +155,13 @@ async def old_cluster(into: Path, binaries: Binaries, backup: Stored) -> None:
         )
 
 
-def _equal_files(into: Path, places: Mapping[str, Path], known: Manifest) -> frozenset[bytes]:
+def _equal_files(
+    into: Path, places: Mapping[str, Path], known: Manifest, on_bytes: Told
+) -> frozenset[bytes]:
     """Remove what the backup does not have; the paths of files that are as they were. Blocking."""
     equal = set()
     for path, file in _files_of(into, places):
+        on_bytes(0)
         entry = known.find(path)
         if entry is None:
             file.unlink()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from filban.backup.apart import Told, ignored
 from filban.backup.verify.contents import CHUNK, DAMAGE, Content, Damaged, Folder, contents
 from filban.backup.verify.stored import Source
 from filban.cluster.owner import Owner
@@ -22,7 +23,7 @@ def unpack(
     into: Path,
     owner: Owner,
     tablespaces: Mapping[str, Path] | None = None,
-    on_bytes: Callable[[int], None] = lambda _: None,
+    on_bytes: Told = ignored,
     keep: frozenset[bytes] = frozenset(),
 ) -> int:
     """Write every file of a backup into the empty directory `into`; the bytes written.
@@ -67,9 +68,7 @@ def _place(into: Path, path: bytes, places: Mapping[str, Path]) -> Path:
     return into.joinpath(*parts)
 
 
-def _write(
-    item: Content, path: Path, owner: Owner, done: int, on_bytes: Callable[[int], None]
-) -> int:
+def _write(item: Content, path: Path, owner: Owner, done: int, on_bytes: Told) -> int:
     if not path.parent.exists():
         path.parent.mkdir(mode=0o700, parents=True)
         owner.take(path.parent)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from filban.backup.apart import Told, ignored
 from filban.backup.timeline import history, segment
 from filban.backup.timeline.coverage import Archive
 from filban.backup.timeline.history import History
@@ -40,14 +41,23 @@ class _Segment:
     partial: bool
 
 
-def read(source: Source, *, system_identifier: int | None = None, whole: bool = True) -> Found:
+def read(
+    source: Source,
+    *,
+    system_identifier: int | None = None,
+    whole: bool = True,
+    on_bytes: Told = ignored,
+) -> Found:
     """Look at every segment. `whole` reads each to its end (a compressed one has to be read to know
     whether it is cut off); without it only the first page.
 
     `system_identifier`: whose WAL it has to be; None takes what most of the segments say.
     """
     segments, histories, faults = [], {}, []
+    done = 0
     for path, size in source.names():
+        on_bytes(done)
+        done += size
         name, codec, partial = _names(path)
         if segment.NAME.fullmatch(name):
             segments.append(_segment(source, path, size, name, codec, partial, whole))

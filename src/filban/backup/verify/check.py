@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from filban.backup.apart import Told, apart, ignored
 from filban.backup.lsn import format_lsn
 from filban.backup.shelf import Shelf, Stored
 from filban.backup.timeline import coverage
@@ -38,9 +39,7 @@ class Verified:
         return not self.faults
 
 
-async def verify(
-    shelf: Shelf, only: str | None = None, on_bytes: Callable[[int], None] = lambda _: None
-) -> Verified:
+async def verify(shelf: Shelf, only: str | None = None, on_bytes: Told = ignored) -> Verified:
     """Read everything once. `only`: one backup's label; its chain and the WAL are read as well.
 
     Raises UsageError's kin of the repository if it cannot be read; what is wrong with what it
@@ -51,13 +50,15 @@ async def verify(
     faults: list[Fault] = list(_chains(backups, wanted))
     done = 0
     for label in wanted:
-        found, size = await asyncio.to_thread(_one, shelf, label, backups, on_bytes, done)
+        work = partial(_one, shelf, label, backups)
+        found, size = await apart(work, partial(_further, on_bytes, done))
         faults += found
         done += size
     known = next((b.system_identifier for b in backups), None)
     segments = Recorded(shelf.wal(), "wal.damaged", "")
-    archived = await asyncio.to_thread(wal.read, segments, system_identifier=known)
-    await asyncio.to_thread(segments.rest)
+    reading = partial(wal.read, segments, system_identifier=known)
+    archived = await apart(lambda told: reading(on_bytes=told), partial(_further, on_bytes, done))
+    await apart(segments.rest)
     faults += archived.faults + segments.faults
     windows = coverage.windows(archived.archive, backups)
     faults += _wal_faults(archived, backups, windows)
@@ -66,6 +67,10 @@ async def verify(
     return Verified(
         tuple(backups), tuple(windows), tuple(split), tuple(_unique(faults)), done + archived.bytes
     )  # fmt: skip
+
+
+def _further(on_bytes: Told, before: int, done: int) -> None:
+    on_bytes(before + done)
 
 
 def _wanted(backups: Sequence[Stored], labels: Sequence[str], only: str | None) -> list[str]:
@@ -91,8 +96,7 @@ def _one(
     shelf: Shelf,
     label: str,
     backups: Sequence[Stored],
-    on_bytes: Callable[[int], None],
-    before: int,
+    on_bytes: Told,
 ) -> tuple[list[Fault], int]:
     """One backup's faults and its bytes. Blocking."""
     source = Recorded(shelf.contents(label), "backup.damaged", f"{label}/")
@@ -101,11 +105,11 @@ def _one(
     except (ManifestDamaged, *DAMAGE) as error:
         return [Fault("backup.manifest", label, str(error) or type(error).__name__)], 0
     try:
-        faults = list(files.check_files(label, source, known, lambda n: on_bytes(before + n)))
+        faults = list(files.check_files(label, source, known, on_bytes))
         stored = next((b for b in backups if b.label == label), None)
         if stored is not None:
             faults += _same_backup(stored, known)
-        source.rest()
+        source.rest(on_bytes)
         return [*faults, *source.faults], known.bytes
     finally:
         known.close()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, Protocol
+from collections.abc import Iterator
+from typing import Protocol
 
+from filban.backup.apart import Told, ignored
 from filban.backup.verify.contents import CHUNK, DAMAGE, Content, Damaged, Folder, contents
 from filban.backup.verify.faults import Fault
 from filban.backup.verify.manifest import Manifest, ManifestFile
@@ -20,8 +21,6 @@ _UNNAMED = frozenset(
 )
 _UNNAMED_BELOW = (b"pg_wal/",)
 
-Told = Callable[[int], None]
-
 
 class _Digest(Protocol):
     def update(self, data: bytes, /) -> object: ...
@@ -29,7 +28,7 @@ class _Digest(Protocol):
 
 
 def check_files(
-    label: str, source: Source, manifest: Manifest, on_bytes: Told = lambda _: None
+    label: str, source: Source, manifest: Manifest, on_bytes: Told = ignored
 ) -> Iterator[Fault]:
     """Read every file of the backup once and hold it against the manifest.
 
@@ -48,7 +47,7 @@ def check_files(
                 yield Fault("backup.extra", _subject(label, item.path), "it is not in the manifest")
             continue
         manifest.mark(item.path)
-        fault = _compare(label, item, known)
+        fault = _compare(label, item, known, on_bytes, done)
         if fault is not None:
             yield fault
         done += item.size
@@ -62,7 +61,9 @@ def check_files(
         )
 
 
-def _compare(label: str, item: Content, known: ManifestFile) -> Fault | None:
+def _compare(
+    label: str, item: Content, known: ManifestFile, on_bytes: Told, before: int
+) -> Fault | None:
     subject = _subject(label, item.path)
     if item.size != known.size:
         return Fault(
@@ -75,7 +76,10 @@ def _compare(label: str, item: Content, known: ManifestFile) -> Fault | None:
     if digest is None:
         return None
     try:
-        _read_into(digest, item.stream)
+        while chunk := item.stream.read(CHUNK):
+            digest.update(chunk)
+            before += len(chunk)
+            on_bytes(before)
     except DAMAGE as error:
         return Fault("backup.damaged", subject, f"it cannot be read: {error}")
     if digest.hexdigest() == known.checksum.lower():
@@ -86,11 +90,6 @@ def _compare(label: str, item: Content, known: ManifestFile) -> Fault | None:
         f"its {known.algorithm} is not the manifest's",
         {"bytes": Quantity(item.size, "bytes")},
     )
-
-
-def _read_into(digest: _Digest, stream: BinaryIO) -> None:
-    while chunk := stream.read(CHUNK):
-        digest.update(chunk)
 
 
 def digest_for(algorithm: str) -> _Digest | None:

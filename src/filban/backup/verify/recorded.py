@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
+from filban.backup.apart import Told, ignored
 from filban.backup.verify.faults import Fault
 from filban.backup.verify.stored import Source
 
@@ -44,9 +45,10 @@ class Recorded:
             return stream
         return cast("BinaryIO", io.BufferedReader(_Hashing(self, stream, name, wanted), _CHUNK))
 
-    def rest(self) -> None:
+    def rest(self, on_bytes: Told = ignored) -> None:
         """Read what nobody has read: each object of a repository is there for a reason."""
         for name, _ in self.names():
+            on_bytes(self.bytes)
             if name not in self._judged:
                 try:
                     self.open(name).close()

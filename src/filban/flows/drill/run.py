@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
+from filban.backup.apart import Told, apart
 from filban.backup.restore import lay
 from filban.backup.restore.targets import LATEST, RecoveryTarget
 from filban.backup.shelf import Shelf
 from filban.backup.verify import files
-from filban.backup.verify.stored import codec_of
+from filban.backup.verify.faults import Fault
+from filban.backup.verify.manifest import Manifest
+from filban.backup.verify.stored import Source, codec_of
 from filban.cluster import Cluster, abandoned
 from filban.errors import BinariesNotFound, DiskFull, FilbanError, NotGood, NotSupported
 from filban.flows.drill import checks, equality
@@ -203,7 +206,7 @@ class _Drill:
             source = self.shelf.contents(label)
             known = await asyncio.to_thread(lay.manifest_of, source)
             try:
-                faults = await asyncio.to_thread(list, files.check_files(label, source, known))
+                faults = await apart(partial(_faults, label, source, known))
                 count += known.files
             finally:
                 known.close()
@@ -212,6 +215,10 @@ class _Drill:
                     f"{faults[0].subject}: {faults[0].detail}", hint="filban backup verify"
                 )
         return f"{count:,} files"
+
+
+def _faults(label: str, source: Source, known: Manifest, told: Told) -> list[Fault]:
+    return list(files.check_files(label, source, known, told))
 
 
 async def _checksums(copy: Cluster) -> str:

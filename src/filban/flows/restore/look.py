@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+from filban.backup.apart import apart
 from filban.backup.lsn import format_lsn
 from filban.backup.restore import plan as planning
 from filban.backup.restore.plan import Plan
@@ -67,9 +68,9 @@ async def look(
     if label is not None and label not in {b.label for b in backups}:
         known = ", ".join(b.label for b in backups)
         raise UsageError(f"there is no backup {label} in {shelf.name}", hint=f"there are: {known}")
-    found = await asyncio.to_thread(
-        wal.read, shelf.wal(), system_identifier=backups[-1].system_identifier, whole=False
-    )
+    whose = backups[-1].system_identifier
+    reading = partial(wal.read, shelf.wal(), system_identifier=whose, whole=False)
+    found = await apart(lambda told: reading(on_bytes=told))
     binaries = find_binaries(backups[-1].major)
     line, _ = planning.choose_timeline(found.archive, backups, timeline)
     reader = Reader(shelf, found.archive, line, binaries)
