@@ -22,7 +22,7 @@ def solve(problem: Problem) -> Specs | None:
     """The best set as far as the known plans tell; None if none was found in time."""
     if sum(len(one.known) for one, _ in problem.pairs) > MOST_PLANS:
         return None
-    model: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    model: Any = highspy.Highs()
     model.silent()  # from 1.15 on its first line is written all the same, hence the upper bound
     model.setOptionValue("time_limit", SECONDS)
     model.setOptionValue("random_seed", 0)
