@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from conftest import fresh_database
 from filban.errors import DiskFull, NotGood, NotSupported, ServerError, StatementFailed, UsageError
 from filban.index.apply import Journal, Limits, Plan, Step, Watched, Work, begun, read, write
 from filban.index.apply.guard import Bounds
@@ -231,8 +232,6 @@ async def test_the_disk_of_a_server_on_this_machine_is_seen(table, tmp_path):
 
 
 async def test_a_standby_behind_stops_the_build(primary_standby, tmp_path):
-    from tests.conftest import fresh_database
-
     standby = primary_standby.standby
     strict = Limits(tries=1, bounds=Bounds(max_lag_bytes=100_000, patience_seconds=0.5))
     async with fresh_database(primary_standby.primary) as db:

@@ -24,7 +24,6 @@ from filban.cli.progress import shown
 from filban.cli.sizes import bytes_of
 from filban.cli.times import seconds_of
 from filban.errors import UsageError
-from filban.render import terminal
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -98,6 +97,7 @@ def advise(
     from filban.flows.advise import advise as flow
     from filban.flows.prove import Limits
     from filban.index.apply import write
+    from filban.render.advise import print_advice
 
     where = target(dsn, dsn_option, config.load(config_file))
     allowed = None if budget is None else bytes_of(budget, "--budget")
@@ -120,7 +120,7 @@ def advise(
         if as_json:
             write_json(advice.report)
         else:
-            terminal.print_report(out, advice.report, facts=True)
+            print_advice(out, advice.report)
     if plan_file is not None:
         steps = f"{len(advice.plan.steps)} steps" if advice.plan.steps else "nothing to do"
         err.print(f"wrote {plan_file}: {steps}", soft_wrap=True)

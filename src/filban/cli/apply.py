@@ -27,7 +27,6 @@ from filban.cli.sizes import bytes_of
 from filban.cli.times import seconds_of
 from filban.errors import UsageError
 from filban.finding import Report, Severity
-from filban.render import terminal
 from filban.render.terminal import clean
 
 if TYPE_CHECKING:
@@ -202,10 +201,12 @@ def _say(sentence: str) -> None:
 
 
 def _end(report: Report, as_json: bool) -> int:
+    from filban.render.advise import print_applied
+
     with standard_output():
         if as_json:
             write_json(report)
         else:
-            terminal.print_report(out, report, facts=True)
+            print_applied(out, report)
     worst = report.worst()
     return 1 if worst is not None and worst >= Severity.warning else 0

@@ -39,10 +39,10 @@ def advised(
         code="index.advised",
         severity=Severity.warning if share >= WARNING_SHARE else Severity.info,
         subject=subject(built.spec),
-        title=f"An index that takes its statements from 100 % to {after / before:.0%}"
+        title=f"An index with which its statements take {after / before:.1%} of their time"
         if before
         else "An index",
-        why=reason
+        why=_sentence(reason)
         + (f" Most is gained by: {_short(best.statement.sql)}" if best is not None else ""),
         evidence={
             "statements": Quantity(len(served), "count"),
@@ -86,6 +86,21 @@ def _writes(costs: Sequence[WriteCost]) -> dict[str, Quantity]:
     return {
         "writes_after_to_before": Quantity(round(after / before, 3) if before else 1.0, "ratio"),
         "more_wal_a_write": Quantity(round(wal), "bytes"),
+        **_hot(costs),
+    }
+
+
+def _hot(costs: Sequence[WriteCost]) -> dict[str, Quantity]:
+    """The share of updates that were heap-only, of all calls."""
+    updates = [w for w in costs if w.hot_before is not None and w.hot_after is not None]
+    calls = sum(w.statement.calls for w in updates)
+    if not calls:
+        return {}
+    before = sum(w.statement.calls * (w.hot_before or 0.0) for w in updates) / calls
+    after = sum(w.statement.calls * (w.hot_after or 0.0) for w in updates) / calls
+    return {
+        "hot_updates_before": Quantity(round(before, 3), "ratio"),
+        "hot_updates_after": Quantity(round(after, 3), "ratio"),
     }
 
 
@@ -96,7 +111,7 @@ def estimated(candidate: Candidate) -> Finding:
         severity=Severity.info,
         subject=subject(candidate.spec),
         title="An index that may help; nothing was executed yet",
-        why=candidate.reason,
+        why=_sentence(candidate.reason),
         evidence={
             "statements": Quantity(len(candidate.statements), "count"),
             **{k: Quantity(round(v, 4)) for k, v in candidate.numbers.items()},
@@ -244,6 +259,10 @@ def summary(proof: Proof) -> str:
         f"{len(proof.kept)} of {len(proof.kept) + len(proof.dropped)} indexes kept, "
         f"{size(proof.size_bytes)}, the workload at {proof.ratio:.0%}"
     )
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
 
 
 def _rounded(value: float | None) -> float | None:

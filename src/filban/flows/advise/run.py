@@ -50,21 +50,17 @@ async def advise(
             found = await candidates(opened, workload)
             if options.why_not is not None:
                 found = _only(found, await why_not(opened, workload, options.why_not))
+            picked = await choosing.chosen(opened, workload, found.candidates, options)
             running.summary = count(len(found.candidates), "candidate")
-    picked = choosing.chosen(found.candidates, workload, _estimate_budget(options))
     proof = None
     if options.prove and picked:
         async with _cloned(target, copy, progress) as ready:
             proof = await prove(
                 ready, workload, [c.spec for c in picked], progress, options.limits,
                 replaces={c.spec: c.replaces for c in picked},
+                candidates=picked if options.why_not is None else (),
             )  # fmt: skip
     return _advice(server, workload, found, picked, proof, options)
-
-
-def _estimate_budget(options: AdviseOptions) -> int | None:
-    """With a proof the budget is held by real sizes, which estimates are far above."""
-    return None if options.prove else options.budget_bytes
 
 
 def _only(found: Found, verdict: Any) -> Found:

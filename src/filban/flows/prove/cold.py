@@ -28,10 +28,10 @@ async def cold_ms(cluster: Cluster, reopen: Reopen, text: str, hidden: tuple[str
 
 
 def _forget(directory: Path) -> None:
-    """Have the system drop its cache of every file (they are clean after a shutdown's checkpoint,
-    but with fsync off they need not be on disk: so they are written out first)."""
-    for path in directory.rglob("*"):
-        if path.is_file() and not path.is_symlink():
+    """Have the system drop its cache of tables and indexes. They are clean after a shutdown's
+    checkpoint, but with fsync off they need not be on disk: so they are written out first."""
+    for path in directory.glob("base/**/*"):
+        if path.is_file() and not path.is_symlink() and path.stat().st_size:
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 os.fdatasync(descriptor)

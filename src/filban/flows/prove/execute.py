@@ -46,6 +46,17 @@ class Runner:
             if not self._connection.is_closed():
                 await transaction.rollback()
 
+    @contextlib.asynccontextmanager
+    async def unchecked(self) -> AsyncIterator[None]:
+        """Foreign keys and triggers do not act during the block: made-up values need not fit."""
+        with statement_errors("preparing a session on the clone"):
+            await self._connection.execute("SET session_replication_role = replica")
+        try:
+            yield
+        finally:
+            if not self._connection.is_closed():
+                await self._connection.execute("RESET session_replication_role")
+
     async def plan(self, sql: str) -> Plan:
         """The plan's top node; nothing is executed. Raises StatementFailed …"""
         with statement_errors("planning a statement on the clone"):

@@ -77,6 +77,8 @@ async def in_turns(
     return Pairs(tuple(before), tuple(after))
 
 
+# Where it is decided already, the interval is narrowed to a factor of two for who reads it.
+_NARROW = math.log(2.0)
 # An execution of this length is not made twice just to fill the caches.
 _SLOW_MS = 2_000.0
 
@@ -95,11 +97,14 @@ def _enough(
     if len(before) < max(limits.least_pairs, min(len(examples), limits.most_pairs)):
         return False
     found = ratio([e.cost for e in before], [e.cost for e in after])
-    return (
-        found.excludes(SAME_LOW, SAME_HIGH)
-        or found.within(SAME_LOW, SAME_HIGH)
-        or math.log(found.high / max(found.low, 1e-9)) < 2 * math.log(SAME_HIGH)
-    )
+    if found.within(SAME_LOW, SAME_HIGH) or _width(found) < 2 * math.log(SAME_HIGH):
+        return True
+    decided = found.excludes(SAME_LOW, SAME_HIGH)
+    return decided and (_slow((before[-1], after[-1])) or _width(found) < _NARROW)
+
+
+def _width(found: Interval) -> float:
+    return math.log(found.high / max(found.low, 1e-9))
 
 
 async def _pair(

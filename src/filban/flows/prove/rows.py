@@ -13,6 +13,7 @@ from filban.index.advice import IndexSpec, Statement
 Plan = dict[str, Any]
 WhyDropped = Literal[
     "not_built",  # the server refuses it
+    "not_chosen",  # by the planner's estimates others of the set do more within the budget
     "not_used",  # no plan of the workload has it
     "does_not_pay",  # without it the statements take as long
     "slows_down",  # a statement became slower through it

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from filban.cluster import Cluster
 from filban.errors import ServerError
 from filban.flows.progress import Progress, step
+from filban.flows.prove.choosing import choose_built
 from filban.flows.prove.clone import Clone
 from filban.flows.prove.cold import Reopen, cold_ms
 from filban.flows.prove.eliminate import Trial
@@ -23,7 +24,7 @@ from filban.flows.prove.rows import (
     Proof,
     RefusedStatement,
 )
-from filban.index.advice import IndexSpec, Statement, Workload
+from filban.index.advice import Candidate, IndexSpec, Statement, Workload
 from filban.pg import Limits as SessionLimits
 from filban.pg import Query, session
 from filban.pg.driver_errors import statement_errors
@@ -47,17 +48,21 @@ async def prove(
     limits: Limits | None = None,
     drops: Sequence[str] = (),
     replaces: Mapping[IndexSpec, tuple[str, ...]] | None = None,
+    candidates: Sequence[Candidate] = (),
 ) -> Proof:
     """Build `specs` on the clone, execute the workload with and without, keep what pays.
 
     drops: existing indexes ("schema.name" as SQL has it) that are to go; replaces: those that go
-    when that spec stays. Nothing but the clone is touched. Raises StatementFailed, ConnectionLost
-    about the clone.
+    when that spec stays; candidates: what is known of the specs, to choose among them, once they
+    are built, by what the planner says and their real sizes. Nothing but the clone is touched.
+    Raises StatementFailed, ConnectionLost about the clone.
     """
     bounds = limits or Limits()
     started = time.monotonic()
     async with _runner(copy, workload, bounds) as runner:
         built, failed = await _build(runner, specs, progress)
+        if candidates:
+            failed += await choose_built(runner, workload, built, candidates, bounds)
         reads, writes, refused = await _sort(runner, workload)
         with step(progress, "executing the statements", None, "executions") as running:
             instead = {"": tuple(drops)} | {
