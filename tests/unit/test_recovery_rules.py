@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from filban.backup.restore import outcome
+from filban.backup.restore.plan import Rates, measured
 from filban.backup.restore.records import parse_line
 from filban.backup.restore.targets import LATEST, from_options
 from filban.backup.verify.manifest import ManifestDamaged, parse
@@ -143,3 +144,13 @@ def test_a_manifest_that_goes_on_behind_its_end():
     stream = io.BytesIO(manifest(f"{HEAD}{FILE}{TAIL}").getvalue() + b"more")
     with pytest.raises(ManifestDamaged, match="follows"):
         parse(stream)
+
+
+def test_a_forecast_is_by_the_newest_drill_that_has_measured():
+    drills = [
+        {"unpack_bytes_per_second": 1e9, "replay_bytes_per_second": 5e7},
+        {"unpack_bytes_per_second": 2e9, "replay_bytes_per_second": None},
+        {"at": "before rates were noted"},
+    ]
+    assert measured(drills) == Rates(2e9, 5e7)
+    assert measured([]) == Rates()

@@ -256,7 +256,10 @@ def _print_look(found: Look) -> None:
         ("timeline", f"{plan.timeline} ({plan.why})"),
         ("will be lost", lost),
         ("newest commit", f"{found.last_commit or 'none in the WAL'}"),
-        ("takes about", f"{duration(plan.seconds)}, {size(plan.replay_bytes)} of WAL to replay"),
+        (
+            "takes about",
+            f"{duration(found.forecast_seconds)}, {size(plan.replay_bytes)} of WAL to replay",
+        ),
     )
     for name, value in rows:
         err.print(Text.assemble((f"{name:>14}  ", "dim"), value), soft_wrap=True)

@@ -5,9 +5,10 @@ Pure: what has to be read from the WAL for it (see `reading`) is given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from filban.backup.lsn import format_lsn
 from filban.backup.restore.targets import RecoveryTarget
@@ -17,10 +18,30 @@ from filban.backup.timeline.coverage import Archive, Window
 from filban.backup.timeline.history import History
 from filban.errors import NotGood, UsageError
 
-# Measured on two cores (docs/how-to/restore.md): unpacking a compressed base backup, and replay.
-# Only for a preview; a drill of the same repository knows better.
-UNPACK_BYTES_PER_SECOND = 400e6
-REPLAY_BYTES_PER_SECOND = 150e6
+# A drill that has read or replayed less than this has measured the start of a server, not a rate.
+RATE_MIN_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How fast a machine restores. The defaults were measured on two cores (a compressed base
+    backup of 3 GB unpacked, pgbench's WAL replayed) and are only for repositories without a drill.
+    """
+
+    unpack_bytes_per_second: float = 400e6
+    replay_bytes_per_second: float = 150e6
+
+
+def measured(drills: Sequence[Mapping[str, Any]]) -> Rates:
+    """What the newest drills have measured, each rate by the newest drill that has it."""
+    known = Rates()
+    for field in ("unpack_bytes_per_second", "replay_bytes_per_second"):
+        values = [
+            d[field] for d in drills if isinstance(d.get(field), int | float) and d[field] > 0
+        ]
+        if values:
+            known = replace(known, **{field: float(values[-1])})
+    return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +64,11 @@ class Plan:
     def lost_bytes(self) -> int:
         return 0 if self.at is None else max(self.window.end - self.at, 0)
 
-    @property
-    def seconds(self) -> float:
-        """A forecast."""
+    def seconds(self, rates: Rates) -> float:
+        """A forecast of the wall time."""
         return (
-            self.backup.bytes / UNPACK_BYTES_PER_SECOND
-            + self.replay_bytes / REPLAY_BYTES_PER_SECOND
+            self.backup.bytes / rates.unpack_bytes_per_second
+            + self.replay_bytes / rates.replay_bytes_per_second
         )
 
     def through(self, segment_bytes: int) -> int:

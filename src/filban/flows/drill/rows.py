@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filban.backup.restore.plan import RATE_MIN_BYTES
 from filban.config import Assertion
 from filban.finding import Finding, Fix, Quantity, Report, Severity
 from filban.flows.drill.equality import Mode
@@ -60,6 +61,7 @@ class Result:
     files_seconds: float = 0.0
     replay_seconds: float = 0.0
     bytes: int = 0
+    replay_bytes: int = 0
     segments: int = 0
     tables_compared: int = 0
     rows_compared: int = 0
@@ -88,6 +90,7 @@ class Result:
                 "replay_seconds": round(self.replay_seconds, 2),
             },
             "restored_bytes": self.bytes,
+            "replayed_bytes": self.replay_bytes,
             "replayed_segments": self.segments,
             "lock_held_seconds": None if self.lock_seconds is None else round(self.lock_seconds, 4),
             "tables_compared": self.tables_compared,
@@ -106,6 +109,7 @@ class Result:
             "rto_seconds": round(self.rto_seconds, 2),
             "rpo_seconds": self.archive_seconds,
             "unpack_bytes_per_second": _rate(self.bytes, self.files_seconds),
+            "replay_bytes_per_second": _rate(self.replay_bytes, self.replay_seconds),
             "failed": [s.name for s in self.steps if s.ok is False],
         }
 
@@ -117,7 +121,7 @@ class Result:
 
 
 def _rate(amount: int, seconds: float) -> float | None:
-    return round(amount / seconds) if seconds > 0 else None
+    return round(amount / seconds) if seconds > 0 and amount >= RATE_MIN_BYTES else None
 
 
 def _finding(result: Result, step: Step) -> Finding:

@@ -188,6 +188,7 @@ class _Drill:
         )  # fmt: skip
         self.result.replay_seconds = time.monotonic() - begun
         self.result.segments = len(restored)
+        self.result.replay_bytes = found.plan.replay_bytes
         return done.outcome.stopped or "to the end of the WAL"
 
     async def _equal(self, copy: Cluster, moment: Moment, mode: Mode, database: str) -> str:

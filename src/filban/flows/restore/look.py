@@ -10,7 +10,7 @@ from typing import Any
 from filban.backup.apart import apart
 from filban.backup.lsn import format_lsn
 from filban.backup.restore import plan as planning
-from filban.backup.restore.plan import Plan
+from filban.backup.restore.plan import Plan, Rates
 from filban.backup.restore.reading import Reader
 from filban.backup.restore.targets import RecoveryTarget
 from filban.backup.shelf import Shelf
@@ -30,6 +30,12 @@ class Look:
     binaries: Binaries
     last_commit: datetime | None
     commits_lost: int | None
+    rates: Rates
+
+    @property
+    def forecast_seconds(self) -> float:
+        """By what drills have measured on this repository, else by the rates of another machine."""
+        return self.plan.seconds(self.rates)
 
     def as_json(self) -> dict[str, Any]:
         one = self.plan
@@ -46,7 +52,7 @@ class Look:
             "commits_lost": self.commits_lost,
             "wal_lost_bytes": one.lost_bytes,
             "replay_bytes": one.replay_bytes,
-            "forecast_seconds": round(one.seconds, 1),
+            "forecast_seconds": round(self.forecast_seconds, 1),
         }
 
 
@@ -80,7 +86,8 @@ async def look(
     plan = planning.choose(
         target, backups, found.archive, timeline=timeline, label=label, at=at, last_commit=last
     )
-    return Look(plan, found.archive, binaries, last, await _lost(reader, plan))
+    rates = planning.measured(await shelf.drills())
+    return Look(plan, found.archive, binaries, last, await _lost(reader, plan), rates)
 
 
 async def _where(reader: Reader, target: RecoveryTarget, since: int) -> int | None:
