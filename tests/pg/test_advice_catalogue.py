@@ -7,7 +7,7 @@ Each table of `advice_cases/*.toml` is one case:
     statements  [{sql, calls, rows, examples}]
     answer      indexes: a list of groups, of each of which one index has to be chosen;
                 none = true: no index at all; refused: reasons that have to be among those given;
-                remedies: kinds that have to be given
+                remedies: kinds that have to be given; replaces: indexes that it makes superfluous
 
 The indexes are chosen out of the candidates by building them: what the server's planner makes of
 real indexes on the case's own data decides, not an estimate of ours.
@@ -143,13 +143,13 @@ async def prepared(db: Database, case: dict[str, Any]) -> None:
             if not await connection.fetchval(
                 "SELECT count(*) FROM pg_available_extensions WHERE name = $1", extension
             ):
-                lacking(f"the extension {extension}")
+                lacking(f"extension {extension}")
             await connection.execute(f"CREATE EXTENSION {extension}")
         wanted = case.get("collation", "C")
         if not await connection.fetchval(
             "SELECT count(*) FROM pg_collation WHERE collname = $1", wanted
         ):
-            lacking(f"the collation {wanted}")
+            lacking(f"collation {wanted}")
         await connection.execute("SELECT setseed(0.5)")
         await connection.execute(case["schema"])
         await connection.execute("VACUUM ANALYZE" if case.get("vacuum", True) else "ANALYZE")
@@ -201,4 +201,5 @@ async def test_what_an_expert_answers(db: Database, name: str):
     assert bool(wanted) != bool(answer.get("none")), "a case has indexes or none"
     assert {r.code for r in found.refused} >= set(answer.get("refused", ())), explained
     assert {r.kind for r in found.remedies} >= set(answer.get("remedies", ())), explained
+    assert {r for c in chosen for r in c.replaces} == set(answer.get("replaces", ())), explained
     assert all(after[s] <= before[s] * MOST_DEARER for s in after), explained

@@ -82,6 +82,9 @@ def _one(parts: _e.Tokens, alias: str, columns: Mapping[str, Column]) -> Iterato
         left, operator, right = right, _MIRROR[operator], left
     if not _about(left, alias) or _foreign(left, alias) or _about(right, alias):
         return
+    if members := _e.row_of(left):
+        # (a, b) < (1, 2), as keyset pages ask: a range of the first
+        left, right = tuple(members[0]), (_e.Token("parameter", "$0"),)
     yield _condition(parts, _e.Comparison(left, operator, right, compared.any), alias, columns)
 
 

@@ -228,7 +228,23 @@ def _arguments(parts: Tokens, opening: int) -> int:
 
 
 def casts(parts: Tokens) -> tuple[str, ...]:
-    """The first word of each type that something is cast to."""
+    """The type of each cast of something that is no literal; of a name of several words the first,
+    and timestamptz for `timestamp with time zone`."""
     return tuple(
-        parts[place + 1].name for place in range(len(parts) - 1) if parts[place].kind == "cast"
+        _type(parts[place + 1 : place + 3])
+        for place in range(1, len(parts) - 1)
+        if parts[place].kind == "cast" and parts[place - 1].kind != "text"
     )
+
+
+def _type(words: Tokens) -> str:
+    zoned = len(words) > 1 and words[1].text == "with"
+    return f"{words[0].name}tz" if zoned else words[0].name
+
+
+def row_of(parts: Tokens) -> list[Tokens]:
+    """The parts of ROW(a, b); [] for anything else."""
+    parts = bare(parts)
+    if len(parts) < 3 or parts[0].text != "ROW" or _closing(parts, 1) != len(parts) - 1:
+        return []
+    return split(parts[1:], ",")

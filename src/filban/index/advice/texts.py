@@ -172,7 +172,8 @@ def _parameters(nodes: list[tuple[str, Fields]]) -> dict[int, Place]:
 
 _ROLES: Mapping[str, Role] = {
     "AEXPR_OP": "value", "AEXPR_LIKE": "pattern", "AEXPR_ILIKE": "pattern", "AEXPR_IN": "list",
-    "AEXPR_BETWEEN": "list", "AEXPR_OP_ANY": "array", "AEXPR_DISTINCT": "value",
+    "AEXPR_BETWEEN": "list", "AEXPR_OP_ANY": "array", "AEXPR_OP_ALL": "array",
+    "AEXPR_DISTINCT": "value",
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from filban.index.advice.access import Access
 from filban.index.advice.catalog import Catalog
 from filban.index.advice.conditions import Condition
 from filban.index.advice.cost import PAGE_BYTES, Costs, index_bytes
-from filban.index.advice.expressions import called, casts, conjuncts, join, tokens
+from filban.index.advice.expressions import Tokens, called, casts, conjuncts, join, tokens
 from filban.index.advice.facts import Table
 from filban.index.advice.planning import REFUSALS, Planner
 from filban.index.advice.rows import IndexSpec, ReasonCode
@@ -45,6 +45,8 @@ _UNSEEN_RANGE = 1 / 3
 FEW_ROWS = 20
 FIELDS_OF_TIME = {"hour": 24, "minute": 60, "dow": 7, "isodow": 7, "day": 31, "month": 12,
     "quarter": 4, "week": 53}  # fmt: skip
+_NOW = frozenset({"CURRENT_DATE", "CURRENT_TIMESTAMP", "CURRENT_TIME", "LOCALTIMESTAMP",
+    "LOCALTIME", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE", "USER"})  # fmt: skip
 _STABLE_CASTS = frozenset({"date", "timestamp", "timestamptz", "time", "timetz", "regclass"})
 
 
@@ -128,6 +130,8 @@ class Judge:
             if len(parts) == 1:
                 continue
             bad = [c.name for c in called(parts) if self.catalog.functions.get((c, kind)) is False]
+            bad += sorted(_NOW & _texts(parts))
+            bad += ["extract"] if "EXTRACT" in _texts(parts) and kind == "timestamptz" else []
             bad += [f"::{cast}" for cast in casts(parts) if is_stable_cast(kind, cast)]
             bad += [
                 t.text for t in parts if t.kind == "operator" and is_stable_operator(kind, t.text)
@@ -285,6 +289,10 @@ class Judge:
             why = f"{entries + hot:.0f} entries to write cost {upkeep:.0f}, it saves {gain:.0f}"
             return Verdict(code, why, numbers)
         return Verdict(None, "", numbers, replaced)
+
+
+def _texts(parts: Tokens) -> set[str]:
+    return {token.text for token in parts}
 
 
 def _few_values(spec: IndexSpec) -> Verdict | None:
