@@ -82,6 +82,7 @@ def one(text: str) -> Condition:
         ("t.done", "true", "done"),
         ("(NOT t.done)", "false", "done"),
         ("(t.at IS NULL)", "null", "at"),
+        ("(ROW(t.a, t.b) > ROW(1, 2))", "range", "a"),
         ("(t.a = (SubPlan 1))", "eq", "a"),
         ("(t.a = (InitPlan 1).col1)", "eq", "a"),
     ],
@@ -120,7 +121,8 @@ def test_any_text_is_taken_apart_without_a_word(text: str):
 def test_parts_of_expressions():
     parts = tokens("date_trunc('day'::text, (at)::timestamp without time zone)")
     assert [(c.name, c.arguments) for c in called(parts)] == [("date_trunc", 2)]
-    assert casts(parts) == ("text", "timestamp")
+    assert casts(parts) == ("timestamp",)  # that of a literal says nothing
+    assert casts(tokens("(d)::timestamp with time zone")) == ("timestamptz",)
     assert constant(tokens("'it''s'::text")) == "it's"
     assert constant(tokens("'-5'::integer")) == "-5"
     assert constant(tokens("now()")) is None
