@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filban.cli.diagnose import parse_duration
+from filban.cli.times import seconds_of
 from filban.errors import UsageError
 from filban.finding import Severity
 from filban.pg.locks import LockWait
@@ -426,12 +426,14 @@ def test_margin_of_a_share():
     assert margin(0.5, 0) == 1.0
 
 
-@pytest.mark.parametrize(("text", "expected"), [("30s", 30), ("5min", 300), ("2", 2), ("1h", 3600)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("30s", 30), ("5min", 300), ("2", 2), ("1h", 3600), ("7d", 604_800)]
+)
 def test_durations(text: str, expected: float):
-    assert parse_duration(text) == expected
+    assert seconds_of(text, "--for") == expected
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1s", "1d", "1 2s", "۳۰s"])
+@pytest.mark.parametrize("text", ["", "s", "-1s", "1y", "1 2s", "۳۰s"])
 def test_what_is_no_duration(text: str):
     with pytest.raises(UsageError):
-        parse_duration(text)
+        seconds_of(text, "--for")

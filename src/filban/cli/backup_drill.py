@@ -22,8 +22,8 @@ from filban.cli.common import (
     write_json,
 )
 from filban.cli.progress import shown
-from filban.cli.queries import seconds
 from filban.cli.recovery import BackupOption, RepoOption, backup_group, repository
+from filban.cli.times import some_seconds_of
 from filban.errors import ClusterError
 from filban.render import terminal
 
@@ -88,7 +88,7 @@ def drill(
     settings = config.load(config_file)
     where = repository(repo, settings)
     live = target(dsn, dsn_option, settings) if primary else None
-    lasts = None if keep is None else seconds(keep)
+    lasts = None if keep is None else some_seconds_of(keep, "--keep")
     options = _options(settings, backup, tables, full=full, deep=deep)
     with shown() as progress:
         result = run_async(lambda: _drill(where, live, options, lasts, progress))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +21,7 @@ from filban.cli.common import (
     target,
     write_json,
 )
-from filban.errors import UsageError
+from filban.cli.times import seconds_of
 from filban.finding import Report
 from filban.units import duration
 
@@ -34,8 +33,6 @@ filban diagnose service=news --for 5min --html diagnosis.html
 
 filban diagnose service=news --for 10s --json | jq .facts.verdict
 """
-_SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|)", re.ASCII)
 
 
 def register(app: typer.Typer) -> None:
@@ -68,7 +65,7 @@ def diagnose(
     from filban.profile import bottlenecks
     from filban.render.diagnose import print_diagnosis
 
-    seconds = parse_duration(interval)
+    seconds = seconds_of(interval, "--for")
     where = target(dsn, dsn_option, config.load(config_file))
     if html_file is not None:
         from filban.render import html
@@ -86,14 +83,6 @@ def diagnose(
         html.write(report, html_file)
         err.print(f"wrote {html_file}", soft_wrap=True)
     return _exit_code(report, fail_on)
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of "30", "30s", "5min", "1h". Raises UsageError."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"--for {text!r} is not a time", hint="as in 30s, 5min or 1h")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _exit_code(report: Report, fail_on: FailOn) -> int:

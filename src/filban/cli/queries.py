@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +23,7 @@ from filban.cli.common import (
     target,
     write_json,
 )
+from filban.cli.times import some_seconds_of
 from filban.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,8 +58,6 @@ filban queries service=news --id 5283714930811298210
 
 */5 * * * * filban queries service=news --json > /dev/null   (snapshots from cron)
 """
-_UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")
 
 
 def register(app: typer.Typer) -> None:
@@ -172,9 +170,9 @@ async def _run(
 
     since, last, interval = asked
     window = Window(
-        since=None if since is None else timedelta(seconds=seconds(since)),
+        since=None if since is None else timedelta(seconds=some_seconds_of(since, "--since")),
         last=last,
-        seconds=None if interval is None else seconds(interval),
+        seconds=None if interval is None else some_seconds_of(interval, "--interval"),
     )
     return await run_queries(
         where,
@@ -191,11 +189,3 @@ async def _read(files: list[str]) -> LogReport:
     from filban.profile.logs import Analysis, read_logs
 
     return await read_logs(files, Analysis())
-
-
-def seconds(text: str) -> float:
-    """10, 10s, 5min, 1h, 2d. Raises UsageError."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise UsageError(f'"{text}" is not a length of time', hint="such as 10s, 5min, 1h or 2d")
-    return float(match[1]) * _UNITS[match[2] or "s"]

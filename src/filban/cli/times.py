@@ -19,6 +19,14 @@ def seconds_of(text: str, option: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+def some_seconds_of(text: str, option: str) -> float:
+    """As `seconds_of`, more than none. Raises UsageError."""
+    found = seconds_of(text, option)
+    if not found:
+        raise UsageError(f"{option} {text!r} is no time at all", hint="as in 30s, 5min, 1h or 7d")
+    return found
+
+
 def moment_of(text: str, option: str) -> datetime:
     """ISO 8601; without a zone this machine's. Raises UsageError."""
     try:
