@@ -145,11 +145,13 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(
-    binaries: Binaries, *, checksums: bool = True, **settings: Any
+    binaries: Binaries, *, checksums: bool = True, hba: Sequence[str] = (), **settings: Any
 ) -> AsyncIterator[World]:
     """A fresh primary with an archive, and nothing backed up yet."""
     wanted = {"wal_level": "replica", "archive_mode": "on", "max_wal_senders": 4, **settings}
-    async with throwaway(binaries=binaries, settings=wanted, checksums=checksums) as primary:
+    async with throwaway(
+        binaries=binaries, settings=wanted, checksums=checksums, hba=hba
+    ) as primary:
         root = primary.data_dir.parent / "shelf"
         for path in (root, root / "base", root / "wal"):
             path.mkdir()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from shelves import World, world
 
 from conftest import elsewhere
 from filban.backup.restore.targets import from_options
 from filban.errors import NotGood, UsageError
+from filban.flows.drill.rows import Options
+from filban.flows.drill.run import drill
 from filban.flows.restore import look
 from filban.flows.restore.drop import find_drop
 from filban.flows.restore.table import restore_table
@@ -40,7 +44,7 @@ def here(majors):
         return here
 
     with elsewhere() as run:
-        manager = world(majors[15])
+        manager = world(majors[15], hba=["host all quoted 127.0.0.1/32 scram-sha-256"])
         started = run(manager.__aenter__())
         try:
             yield run(make(started))
@@ -55,9 +59,7 @@ async def test_a_dropped_table_is_found_behind_its_rewrite_and_brought_back(here
     found = await look(here.shelf, lost.target)
     assert found.commits_lost is not None
     assert found.commits_lost >= 3
-    done = await restore_table(
-        here.shelf, found, "public.gone", "postgres", parse(here.dsn), here.dsn
-    )
+    done = await restore_table(here.shelf, found, "public.gone", "postgres", parse(here.dsn))
     assert done.rows == ROWS + 1
     assert await here.fetchval("SELECT count(*) FROM public.gone WHERE n = -1") == 1
 
@@ -81,6 +83,22 @@ async def test_a_table_that_never_was(here: World):
 async def test_a_table_that_is_there_is_not_overwritten(here: World):
     found = await look(here.shelf, from_options(latest=True))
     with pytest.raises(UsageError, match="already"):
-        await restore_table(
-            here.shelf, found, "public.stays", "postgres", parse(here.dsn), here.dsn
-        )
+        await restore_table(here.shelf, found, "public.stays", "postgres", parse(here.dsn))
+
+
+PASSWORD = 'it\'s "a b" %41 \\ گذر'
+
+
+async def test_a_password_with_quotes_and_spaces(here: World):
+    """In a drill, and in a restore of one table."""
+    quoted = PASSWORD.replace("'", "''")
+    await here.execute(
+        f"CREATE ROLE quoted SUPERUSER LOGIN PASSWORD E'{quoted.replace(chr(92), chr(92) * 2)}'"
+    )
+    dsn = f"postgresql://quoted:{quote(PASSWORD, safe='')}@127.0.0.1:{here.primary.port}/postgres"
+    assert (await drill(here.shelf, parse(dsn), Options(dump=False, amcheck=False))).passed
+    lost = await find_drop(here.shelf, "public.emptied", "postgres")
+    await here.execute("DROP TABLE public.emptied")
+    found = await look(here.shelf, lost.target)
+    done = await restore_table(here.shelf, found, "public.emptied", "postgres", parse(dsn))
+    assert done.rows == ROWS

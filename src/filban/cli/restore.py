@@ -233,7 +233,7 @@ async def _do(shelf: Shelf, found: Look, asked: _Asked, progress: Progress) -> d
 
     if asked.table is not None and asked.into is not None:
         one = await restore_table(
-            shelf, found, asked.table, asked.database, pg.parse(asked.into), asked.into, progress
+            shelf, found, asked.table, asked.database, pg.parse(asked.into), progress
         )
         return one.as_json()
     done = await run(

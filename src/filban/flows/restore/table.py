@@ -47,12 +47,11 @@ async def restore_table(
     table: str,
     database: str,
     into: Target,
-    dsn: str,
     progress: Progress | None = None,
 ) -> TableRestored:
     """Restore `table` (schema.name) of `database` as it was at the target into another database.
 
-    `into` and `dsn` are the same place. All or nothing: one transaction. Raises UsageError if there
+    All or nothing: one transaction. Raises UsageError if there
     is such a table already, NotGood if there was none at the target.
     """
     assert_reachable(found)
@@ -80,7 +79,7 @@ async def restore_table(
             )  # fmt: skip
             await run_program(
                 copy.binaries.program("pg_restore"), "--single-transaction", "--exit-on-error",
-                "--no-owner", "-d", dsn, dump, as_owner_of=base,
+                "--no-owner", "-d", into.uri(), dump, as_owner_of=base, env=into.libpq_env(),
             )  # fmt: skip
             rows = await _rows(into, quoted)
             running.summary = f"{rows:,} rows"
