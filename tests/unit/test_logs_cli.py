@@ -105,3 +105,31 @@ def test_a_narrow_terminal_keeps_the_numbers(log, capsys, monkeypatch):
     assert re.match(r" +[\d.]+ (?:µs|ms|s) +\d+ ", statement), statement
     failure = lines[lines.index(next(line for line in lines if "sqlstate" in line)) + 1]
     assert re.match(r" +\d+ +(?:ERROR|FATAL|PANIC|WARNING) ", failure), failure
+
+
+def report_of(text: str, tmp_path: Path, capsys, *options: str):
+    file = tmp_path / "more.log"
+    file.write_text(text)
+    assert run(["logs", str(file), "--json", *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("between", ["", "plan"])
+def test_temporary_files_of_the_extended_protocol_have_an_owner(between, tmp_path, capsys):
+    """They go at the Sync: after the execution's line, and without a STATEMENT."""
+    line = f"{AT[:17]}{{}}00 UTC [{{}}] app@news LOG:  {{}}\n"
+    plan = "duration: 1.0 ms  plan:\n\tQuery Text: SELECT 1\n\tResult  (cost=0.00..0.01 rows=1)"
+    temp = 'temporary file: path "base/pgsql_tmp/pgsql_tmp6.0", size 8192'
+    text = line.format("00.1", 6, "duration: 1.1 ms  execute <unnamed>: SELECT 1")
+    text += line.format("00.1", 6, plan) if between else ""
+    text += line.format("00.1", 7, "duration: 2.0 ms  execute <unnamed>: SELECT now()")
+    text += line.format("00.1", 6, temp) + line.format("59.9", 7, temp)
+    files = {t["query"]: t["files"] for t in report_of(text, tmp_path, capsys)["temp_files"]}
+    assert files == {"SELECT $1": 1, "(not in the log)": 1}
+
+
+@pytest.mark.parametrize("since", [AT[:-4], AT[:-4].replace(" ", "T"), AT[:16]])
+def test_since_takes_a_time_as_the_log_writes_it(since, log, tmp_path, capsys):
+    assert report_of(log.read_text(), tmp_path, capsys, "--since", since)["events"] > 0
+    after = since[:-3] + "999" if "." in since else "2026-11-23 09:42"
+    assert report_of(log.read_text(), tmp_path, capsys, "--since", after)["calls"] == 0

@@ -68,6 +68,21 @@ def test_a_prefix_is_found_by_itself(prefix):
         assert inferred[0][name] == told[0][name], (prefix, found.text)
 
 
+@pytest.mark.parametrize("apps", [("news api", "psql"), ("[unknown]", "news api"), ("", "worker")])
+def test_applications_with_spaces_are_not_the_database(apps):
+    head = f"{AT} [7] app@news"
+    lines = [f"{head} {app} LOG:  duration: 1.5 ms  statement: SELECT 1" for app in apps * 3]
+    lines.append(f"{AT} [1] LOG:  checkpoint starting: time")
+    found = infer(lines)
+    assert found is not None
+    assert found.text == "%m [%p] %q%u@%d %a "
+    rows = StderrLog(found).read("\n".join(lines).encode()).events.rows(named=True)
+    assert {row["db"] for row in rows} == {"news", None}
+    assert {row["app"] for row in rows[:2]} == {
+        app if app.strip("[") != "unknown]" and app else None for app in apps
+    }
+
+
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_a_given_prefix_is_used(prefix):
     line = fill(prefix) + "ERROR:  division by zero"

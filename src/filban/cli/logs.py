@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _MOST_MMAP_THRESHOLD = 32 * 1024 * 1024
-_TIMES = ["%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"]
+_DAY = "%Y-%m-%d"
+# To the millisecond: as it is copied from a line of the log.
+_TIMES = [_DAY, *(f"{_DAY}{t}%H:%M{rest}" for t in " T" for rest in ("", ":%S", ":%S.%f"))]
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -72,12 +74,15 @@ def logs(
     since: Annotated[
         datetime | None,
         typer.Option(
-            help="From this time on, in the log's own clock.", formats=_TIMES, show_default=False
+            help="From this time on, in the log's own clock.",
+            formats=_TIMES,
+            metavar="TIME",
+            show_default=False,
         ),
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option(help="Before this time.", formats=_TIMES, show_default=False),
+        typer.Option(help="Before this time.", formats=_TIMES, metavar="TIME", show_default=False),
     ] = None,
     database: Annotated[
         list[str] | None,

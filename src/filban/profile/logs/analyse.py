@@ -14,6 +14,7 @@ from filban.profile.logs.lines import split
 from filban.profile.logs.rare import RareEvents
 from filban.profile.logs.rows import LogReport, Source
 from filban.profile.logs.statements import Statements
+from filban.profile.logs.temp import Owners
 from filban.profile.logs.words import EVENTS, TRANSLATED
 
 
@@ -48,6 +49,7 @@ class Analysis:
     def __post_init__(self) -> None:
         self.statements = Statements()
         self._rare = RareEvents(self.statements.registry)
+        self._owners = Owners()
         self._levels: Counter[str] = Counter()
         self._first: datetime | None = None
         self._last: datetime | None = None
@@ -64,7 +66,7 @@ class Analysis:
             events.with_columns(pl.int_range(pl.len()).alias("order")), batch.unread
         )
         self.statements.take(lines, others)
-        self._rare.take(others)
+        self._rare.take(self._owners.fill(lines, others))
         return events.height
 
     def finish(self) -> None:

@@ -19,6 +19,7 @@ KNOWN = (
     "%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ",  # pgBadger's advice
     "%t [%p]: user=%u,db=%d,app=%a,client=%h ",
     "%t [%p]: [%l-1] user=%u,db=%d ",
+    "%t [%p]: [%l-1] user=%u,db=%d - PG-%e ",
     "%m [%p] %q[user=%u,db=%d,app=%a] ",  # pganalyze's advice
     "%t-%c-",  # Azure
     "%m [%p] %r %a %u@%d ",
@@ -54,7 +55,8 @@ _LOOKS = (
     (r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", "h"),
     (r"(?<![\d/])-?\d+/\d+(?![\d/])", "v"),
 )
-_HEAD = re.compile(rf"^(.{{0,300}}?)\s?(?:{EVENT_WORDS}) ?{COLON} ")
+# No letter before the word: Chinese "details" ends with the word for INFO.
+_HEAD = re.compile(rf"^(.{{0,300}}?)\s?(?<![^\W\d_])(?:{EVENT_WORDS}) ?{COLON} ")
 _KEY_VALUE = re.compile(
     r"(?<![\w%])(?P<key>[A-Za-z_]{1,20})(?P<is> ?= ?)"
     r"(?:\"(?P<quoted>[^\"]*)\"|(?P<value>(?:\[unknown\]|\[local\]|[^\s,;|\"\]\[])*))"
@@ -70,6 +72,7 @@ def infer(lines: Sequence[str]) -> Prefix | None:
         return None
     templates = Counter(_template(head) for head in heads)
     common = [text for text, _ in templates.most_common(8)]
+    common += _with_application(common)
     candidates = dict.fromkeys(["", *KNOWN, *common, *_with_q(common)])
     verbose = any("LOG:  00000: " in line for line in lines)
     for texts in (candidates, _VAGUE):
@@ -127,6 +130,13 @@ def _brackets(match: re.Match[str], put: Callable[[str], str], used: set[str]) -
     if match[2] is None:
         return f"[{first}]"
     return f"[{first}-{put('l')}]" if first == "%p" else f"[{first}-{match[2]}]"
+
+
+def _with_application(templates: Sequence[str]) -> list[str]:
+    """Words between user@database and the message are the application's name, which differs from
+    line to line: no template with one of them fits all, and the database is not to swallow it."""
+    named = (re.sub(r"(%u@%d) [^%]*\w[^%]*$", r"\1 %a ", text) for text in templates)
+    return [text for text in dict.fromkeys(named) if text not in templates and "%a" in text]
 
 
 def _with_q(templates: Sequence[str]) -> list[str]:

@@ -64,7 +64,7 @@ class SessionLog:
     def _by_name(self, authorized: pl.DataFrame) -> None:
         named = _merged(authorized, _AUTHORIZED, ("user", "db", "app"))
         for name in ("user", "db", "app"):
-            counts = named.drop_nulls(name).group_by(name).len().sort(name)
+            counts = named.filter(pl.col(name) != "").group_by(name).len().sort(name)
             for value, count in counts.iter_rows():
                 self._add(name, value, 0, connections=count)
 
@@ -82,7 +82,11 @@ class SessionLog:
             seconds.alias("seconds")
         )
         for name in _BY:
-            groups = named.drop_nulls(name).group_by(name).agg(pl.len(), pl.col("seconds").sum())
+            groups = (
+                named.filter(pl.col(name) != "")
+                .group_by(name)
+                .agg(pl.len(), pl.col("seconds").sum())
+            )
             for value, count, total in groups.sort(name).iter_rows():
                 self._add(name, value, total, sessions=count)
 

@@ -5,10 +5,60 @@ from __future__ import annotations
 import polars as pl
 
 from filban.profile.logs.keys import Registry, keys
+from filban.profile.logs.lines import plan_parts
 from filban.profile.logs.rows import TempFiles
 
 WANTED = "^temporary file: "
 _SIZE = r", size (\d+)$"
+_EXECUTIONS = ("statement", "execute", "fetch", "plan")
+# In the extended protocol the file goes with the portal, at the Sync that comes with the Execute:
+# milliseconds after the execution's line, and without a STATEMENT of its own.
+_DIRECTLY_MS = 100
+_PROCESSES = 1_000  # whose last execution is kept for the next batch
+
+
+class Owners:
+    """Finds the statement of a temporary file that was reported without one: what its process
+    had executed directly before."""
+
+    def __init__(self) -> None:
+        self._last: pl.DataFrame | None = None
+
+    def fill(self, lines: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+        """`others` of `lines.split` with `statement` where it could be found."""
+        ran = lines.filter(pl.col("kind").is_in(_EXECUTIONS)).select(
+            "order", "pid", pl.col("time").alias("at"), "kind", "text"
+        )
+        ran = ran if self._last is None else pl.concat([self._last, ran])
+        last = ran.unique("pid", keep="last", maintain_order=True).tail(_PROCESSES)
+        self._last = last.with_columns(pl.lit(-1, pl.Int64).alias("order"))
+        orphans = others.filter(
+            pl.col("statement").is_null() & pl.col("message").str.contains(WANTED)
+        )
+        if orphans.is_empty() or ran.is_empty():
+            return others
+        return _filled(others, _owned(orphans, ran))
+
+
+def _owned(orphans: pl.DataFrame, ran: pl.DataFrame) -> dict[int, str]:
+    """Order of an event -> text of the execution directly before it."""
+    ran = ran.with_columns(pl.col("order").set_sorted())
+    found = orphans.select("order", "pid", "time").join_asof(
+        ran, on="order", by="pid", strategy="backward", check_sortedness=False
+    )
+    after = (pl.col("time") - pl.col("at")).dt.total_milliseconds()
+    rows = found.filter(after <= _DIRECTLY_MS).select("order", "kind", "text")
+    return {
+        order: plan_parts(text)[0] if kind == "plan" else text
+        for order, kind, text in rows.iter_rows()
+    }
+
+
+def _filled(others: pl.DataFrame, owned: dict[int, str]) -> pl.DataFrame:
+    if not owned:
+        return others
+    text = pl.col("order").replace_strict(owned, default=None, return_dtype=pl.String)
+    return others.with_columns(pl.coalesce("statement", text).alias("statement"))
 
 
 class TempFileLog:
