@@ -21,12 +21,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """bytes: of all chosen indexes together; None: no limit. write_ratio: what the chosen indexes
-    may add to the cost of writes, as a share of the reads' cost that they save. seconds: until the
-    best set so far is taken."""
+    """bytes: of all chosen indexes together; None: no limit. seconds: until the best set so far is
+    taken."""
 
     bytes: int | None = None
-    write_ratio: float = 1.0
     seconds: float = 60.0
 
 
