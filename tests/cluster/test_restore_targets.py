@@ -12,7 +12,9 @@ from shelves import FileShelf, World, world
 
 from conftest import elsewhere
 from filban.backup.lsn import parse_lsn
+from filban.backup.plain import PlainShelf
 from filban.backup.restore.targets import RecoveryTarget, from_options
+from filban.backup.verify.check import verify
 from filban.cluster import Cluster, free_port, run_program
 from filban.errors import ClusterBusy, NotGood, UsageError
 from filban.flows.restore import look, restore
@@ -95,7 +97,7 @@ async def test_to_the_newest(repository: Marked, into: Path):
     done = await restored(repository, from_options(latest=True), into)
     assert await rows(into) == [1, 2, 3, 4, 5]
     assert done.look.plan.backup.label == "B2"
-    assert done.look.commits_lost is None
+    assert done.look.commits_lost == 0
     assert done.outcome.timeline == 2
 
 
@@ -290,3 +292,18 @@ async def test_a_split_brain_needs_a_choice(majors):
             found = await look(here.shelf, from_options(), timeline=timeline)
             await restore(here.shelf, found, base / f"r{timeline}")
             assert await rows(base / f"r{timeline}") == wanted
+
+
+async def test_a_backup_in_plain_format(majors):
+    """Its empty directories are in no manifest and in no list of files."""
+    async with world(majors[15]) as here:
+        await here.execute("CREATE TABLE public.t (n int)", "INSERT INTO public.t VALUES (7)")
+        await here.backup("PLAIN", "--format=plain")
+        shelf = PlainShelf(here.shelf.root)
+        assert (await verify(shelf)).faults == ()
+        into = here.shelf.root.parent / "r"
+        await restore(shelf, await look(shelf, from_options()), into)
+        assert await rows(into) == [7]
+        planted = here.shelf.file("PLAIN", "base") / "planted"
+        planted.write_text("not backed up")
+        assert [f.code for f in (await verify(shelf)).faults] == ["backup.extra"]

@@ -245,11 +245,10 @@ async def _do(shelf: Shelf, found: Look, asked: _Asked, progress: Progress) -> d
 
 def _print_look(found: Look) -> None:
     plan = found.plan
-    lost = (
-        "nothing of what the repository has"
-        if found.commits_lost is None
-        else f"{found.commits_lost:,} transactions behind it"
-    )
+    lost = {
+        None: "what comes behind it (too much WAL to count its transactions)",
+        0: "nothing of what the repository has",
+    }.get(found.commits_lost, f"{found.commits_lost} transactions behind it")
     rows = (
         ("backup", f"{plan.backup.label}, {size(plan.backup.bytes)}"),
         ("target", str(plan.target)),

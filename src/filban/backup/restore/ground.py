@@ -11,6 +11,7 @@ from filban.cluster import Cluster, config, run_program
 from filban.cluster.binaries import Binaries
 from filban.cluster.config import Setting
 from filban.cluster.directory import socket_dir
+from filban.cluster.owner import owner_of
 
 # What a restored cluster must not go on doing: it would archive into the old one's repository,
 # follow the old one's primary, or wait for standbys that it does not have.
@@ -43,13 +44,27 @@ _RENAMED = {
     "max_locks_per_xact": "max_locks_per_transaction",
 }
 _STALE = ("postmaster.pid", "postmaster.opts", "standby.signal", "recovery.signal")
+# initdb makes them and a server does not start without them; a plain copy has lost the empty
+# ones (bin/initdb/initdb.c: subdirs).
+_DIRECTORIES = (
+    "pg_wal", "pg_wal/archive_status", "pg_commit_ts", "pg_dynshmem", "pg_notify", "pg_serial",
+    "pg_snapshots", "pg_subtrans", "pg_twophase", "pg_multixact", "pg_multixact/members",
+    "pg_multixact/offsets", "pg_replslot", "pg_tblspc", "pg_stat", "pg_stat_tmp", "pg_xact",
+    "pg_logical", "pg_logical/snapshots", "pg_logical/mappings",
+)  # fmt: skip
 # A Debian cluster's configuration lies under /etc and is in no base backup.
 _CONFIGURATION = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
 
 
 def clear(data_dir: Path) -> None:
     """Remove what a copy must not have of the server that it was copied from, and give it the
-    configuration files that it lacks."""
+    configuration files and the empty directories that it lacks."""
+    owner = owner_of(data_dir)
+    for name in _DIRECTORIES:
+        path = data_dir / name
+        if not path.exists():
+            path.mkdir(mode=0o700)
+            owner.take(path)
     for name in _STALE:
         (data_dir / name).unlink(missing_ok=True)
     for name in _CONFIGURATION:

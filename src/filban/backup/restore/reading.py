@@ -42,6 +42,10 @@ class Reader:
             if record.lsn >= start:
                 yield record
 
+    def bytes_from(self, start: int) -> int:
+        """How much there is to read for `records(start)`."""
+        return len(self._places(start // self.archive.segment_bytes)) * self.archive.segment_bytes
+
     async def locate(self, target: RecoveryTarget, since: int) -> Record | None:
         """The record at which recovery to a name or a transaction stops: the first that fits."""
         rmgrs = ("XLOG",) if target.kind == "name" else ("Transaction",)

@@ -151,7 +151,7 @@ def _lsn(text: str) -> int:
 def _xid(text: str) -> int:
     if not text.isdigit() or int(text) < 3:  # 0 to 2 are reserved (access/transam.h)
         raise UsageError(f'"{text}" is not a transaction id', hint="a number, as pg_waldump has it")
-    return int(text)
+    return int(text) & 0xFFFFFFFF  # pg_current_xact_id() has the epoch before it, the WAL has not
 
 
 def _name(text: str) -> str:
