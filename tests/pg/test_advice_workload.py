@@ -157,8 +157,9 @@ async def test_nothing_is_executed(db: Database):
 
 
 async def test_behind_a_view(db: Database):
-    await db.execute(SHOP)
-    _, found = await look(db, "SELECT * FROM done WHERE customer = $1")
+    await db.execute(SHOP + "CREATE VIEW shop.outer AS SELECT * FROM shop.done")
+    workload, found = await look(db, 'SELECT * FROM "outer" WHERE customer = $1')
+    assert workload.statements[0].tables == ('shop."outer"', "shop.done", "shop.orders")
     assert "CREATE INDEX i ON shop.orders USING btree (who)" in definitions(found)
 
 

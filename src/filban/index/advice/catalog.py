@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 from filban.index.advice.expressions import Call
-from filban.index.advice.facts import Column, Function, Path, Table, Values
+from filban.index.advice.facts import Behind, Column, Function, Path, Table, Values
 from filban.index.upkeep import collect as _upkeep
 from filban.index.upkeep.rows import ForeignKey, Index
 from filban.pg import Query, Session
@@ -18,9 +18,14 @@ _BATCH = 500  # tables a read: the columns of so many are some thousand rows
 class Names:
     """Every relation of the database by name, found as PostgreSQL finds it through search_path."""
 
-    def __init__(self, tables: Iterable[Table], configured: str | None) -> None:
+    def __init__(
+        self, tables: Iterable[Table], configured: str | None, behind: Iterable[Behind] = ()
+    ) -> None:
         self.tables = {table.oid: table for table in _with_parts(list(tables))}
         self._by_name: dict[str, list[Table]] = {}
+        self._behind: dict[int, list[int]] = {}
+        for pair in behind:
+            self._behind.setdefault(pair.view_oid, []).append(pair.table_oid)
         for table in self.tables.values():
             self._by_name.setdefault(table.name, []).append(table)
         first = [part.strip() for part in (configured or "public").split(",")]
@@ -39,6 +44,17 @@ class Names:
             if found := tuple(t for t in named if t.schema == part):
                 return found
         return tuple(named)
+
+    def meant(self, table: Table) -> set[Table]:
+        """The table itself with those that an index for it may be on: the partitioned one that it
+        is part of, those that a view reads."""
+        found, left = set[Table](), [table]
+        while left:
+            one = left.pop()
+            if one not in found:
+                found |= {one, self.root(one)}
+                left += [self.tables[o] for o in self._behind.get(one.oid, ()) if o in self.tables]
+        return found
 
     def root(self, table: Table) -> Table:
         """The partitioned table at the top, or the table itself."""
@@ -105,7 +121,8 @@ async def names(session: Session) -> Names:
     """Raises what `Session.rows` raises."""
     tables = await session.rows(Query(_PACKAGE, "tables"), Table)
     path = await session.row(Query(_PACKAGE, "search_path"), Path)
-    return Names(tables, path.configured)
+    behind = await session.rows(Query(_PACKAGE, "view_tables"), Behind)
+    return Names(tables, path.configured, behind)
 
 
 async def columns(session: Session, oids: Iterable[int]) -> dict[int, dict[str, Column]]:

@@ -88,6 +88,14 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """A relation that a view reads."""
+
+    view_oid: int
+    table_oid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """An entry of pg_stat_statements."""
 
@@ -105,4 +113,5 @@ QUERIES = {
     "functions": Function,
     "search_path": Path,
     "statements": Counted,
+    "view_tables": Behind,
 }

@@ -82,8 +82,6 @@ async def _look(session: Session, workload: Workload, asks: Planner) -> tuple[Ca
     names = await _catalog.names(session)
     wanted = {t for s in workload.statements for t in s.tables}
     tables = [t for t in names.tables.values() if t.quoted in wanted]
-    if any(t.kind == "v" for t in tables):
-        tables = list(names.tables.values())  # what stands behind a view only the plan says
     oids = {names.root(t).oid for t in tables}
     catalog = await _catalog.catalog(session, names, oids)
     memory = float(session.server.settings["work_mem"].bytes())

@@ -149,8 +149,8 @@ class Statement:
     digits. sql: as it came, the first of its kind.
     examples: runnable SQL with literals instead of parameters, several where values are skewed;
     empty where only a generic plan can be asked for, see `generic` and planning.Planner.plan.
-    tables: that it names, "schema.table". total_ms: 0.0 if unknown; rows: of all calls together,
-    None if unknown.
+    tables: that it names, what views among them read, and of parts the whole: "schema.table".
+    total_ms: 0.0 if unknown; rows: of all calls together, None if unknown.
     """
 
     id: str

@@ -76,7 +76,7 @@ async def workload_of(
         group.columns = _tables_by_alias(group, names)
     values = await _catalog.values(session, _asked(groups, columns))
     async with planner(session, names.search_path) as asks:
-        found = [await _statement(g, columns, values, asks) for g in groups]
+        found = [await _statement(g, names, columns, values, asks) for g in groups]
     unread += [one for one in found if isinstance(one, Unread)]
     read = tuple(one for one in found if isinstance(one, Statement))
     return Workload(read, tuple(unread), since, until, names.search_path)
@@ -189,6 +189,7 @@ def _asked(groups: Iterable[_Group], columns: Columns) -> Iterator[tuple[int, st
 
 async def _statement(
     group: _Group,
+    names: Names,
     columns: Columns,
     values: Mapping[tuple[int, str], Values],
     asks: Planner,
@@ -208,7 +209,7 @@ async def _statement(
         calls=group.calls,
         total_ms=group.total_ms,
         examples=examples,
-        tables=tuple(sorted(t.quoted for t in group.tables)),
+        tables=tuple(sorted({m.quoted for t in group.tables for m in names.meant(t)})),
         source=given.source,
         generic=bool(why),
         rows=group.rows,
