@@ -86,6 +86,10 @@ def _reflow(commands: typer.Typer) -> None:
 _reflow(app)
 
 
+# What typer makes of a Ctrl-C before the work has handlers of its own.
+_TYPER_INTERRUPTED = 130
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run one command; every ending becomes an exit code, every error of ours a sentence."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -100,5 +104,7 @@ def run(arguments: list[str] | None = None) -> int:
         cast("Any", error).show()
         return 2
     except (typer.Abort, KeyboardInterrupt):
-        return fail(Interrupted("interrupted"))
+        result = _TYPER_INTERRUPTED
+    if result == _TYPER_INTERRUPTED:
+        return fail(Interrupted("interrupted"), as_json="--json" in arguments)
     return result if isinstance(result, int) else 0

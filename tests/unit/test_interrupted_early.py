@@ -1,0 +1,22 @@
+"""Ctrl-C before a command has begun its work: a sentence and 3, as later."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from filban import config
+from filban.cli.app import run
+
+
+@pytest.mark.parametrize("command", ["check", "queries", "waits", "diagnose", "top", "indexes"])
+def test_interrupted_while_it_loads(command, monkeypatch, capsys):
+    def load(*_: object) -> config.Config:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(config, "load", load)
+    assert run([command, "service=news", "--json"]) == 3
+    captured = capsys.readouterr()
+    assert captured.err == "filban: interrupted\n"
+    assert json.loads(captured.out)["error"]["exit_code"] == 3
