@@ -216,6 +216,36 @@ async def test_a_partitioned_table(db, tmp_path):
     assert await valid(db, "t_a_idx") is None
 
 
+async def test_a_partitioned_index_comes_back_as_it_was(db, tmp_path):
+    await db.execute(
+        "CREATE TABLE t (id int, a int) PARTITION BY RANGE (id);"
+        "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (100);"
+        "CREATE INDEX old ON t (a)"
+    )
+    async with work(db, tmp_path, OLD) as w:
+        assert [r.what for r in await w.apply()] == ["dropped"]
+        assert await valid(db, "old") is None
+        assert [r.what for r in await w.revert()] == ["reverted"]
+    assert await valid(db, "old") is True
+    assert await db.fetchval("SELECT count(*) FROM pg_partition_tree('old')") == 2
+
+
+async def test_an_expressions_index_gets_its_statistics(table, tmp_path):
+    by_length = Step("CREATE INDEX CONCURRENTLY t_len ON public.t USING btree (length(b))")
+    async with work(table, tmp_path, by_length) as w:
+        await w.apply()
+    assert await table.fetchval("SELECT count(*) FROM pg_stats WHERE tablename = 't_len'") == 1
+
+
+async def test_names_are_found_through_the_plans_search_path(table, tmp_path):
+    await table.execute("CREATE EXTENSION pg_trgm SCHEMA public")
+    path = tmp_path / "plan.json"
+    step = Step("CREATE INDEX CONCURRENTLY t_b ON public.t USING gin (b gin_trgm_ops)")
+    write(Plan((step,), search_path='"$user", public'), path)
+    async with work(table, tmp_path) as w:
+        assert [r.what for r in await w.apply()] == ["built"]
+
+
 async def test_no_room(table, tmp_path):
     large = Step(INDEX.sql, size_bytes=10_000)
     limits = Limits(bounds=Bounds(room_bytes=20_000))

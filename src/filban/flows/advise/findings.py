@@ -9,6 +9,7 @@ from filban.finding import Finding, Fix, Quantity, Severity
 from filban.flows.prove import Built, Compared, Dropped, Proof, WriteCost
 from filban.flows.prove.execute import nodes
 from filban.index.advice import Candidate, IndexSpec, Refused, Remedy, Workload
+from filban.index.apply import concurrently
 from filban.units import size
 
 _LOCK = "SHARE UPDATE EXCLUSIVE"
@@ -33,7 +34,7 @@ def advised(
     after = sum(c.statement.calls * c.after.cost for c in served)
     best = max(served, key=lambda c: c.gain_ms, default=None)
     share = _share(served, workload)
-    sql = [f"{built.spec.definition(built.name, concurrently=True)};"]
+    sql = [f"{concurrently(built.definition)};"]
     sql += [f"DROP INDEX CONCURRENTLY {name};" for name in drops]
     return Finding(
         code="index.advised",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from filban.flows.prove import Compared, Proof
 from filban.index.advice import Candidate
-from filban.index.apply import Plan, Step, Watched
+from filban.index.apply import Plan, Step, Watched, concurrently
 from filban.pg import Server
 
 
@@ -15,7 +15,7 @@ def from_proof(proof: Proof, candidates: Iterable[Candidate], server: Server) ->
     reasons = {c.spec: c.reason for c in candidates}
     creates = [
         Step(
-            built.spec.definition(built.name, concurrently=True),
+            concurrently(built.definition),
             reasons.get(built.spec, ""),
             built.size_bytes,
             round(built.seconds, 3),
@@ -51,8 +51,9 @@ def _watched(compared: Compared) -> Watched | None:
     return Watched(statement.query_id, statement.sql, round(mean, 4), round(forecast, 4))
 
 
-def from_estimate(chosen: Sequence[Candidate], server: Server) -> Plan:
-    """Without a proof: no statement is promised anything."""
+def from_estimate(chosen: Sequence[Candidate], server: Server, search_path: str) -> Plan:
+    """Without a proof: no statement is promised anything, and names are as statements write them,
+    to be found through the workload's search_path."""
     return Plan(
         steps=tuple(
             Step(
@@ -63,4 +64,5 @@ def from_estimate(chosen: Sequence[Candidate], server: Server) -> Plan:
         ),
         system_identifier=server.system_identifier,
         database=server.database,
+        search_path=search_path,
     )  # fmt: skip

@@ -97,7 +97,7 @@ def _advice(
     if options.why_not is not None:
         told += [findings.refused(r) for r in found.refused]
     if proof is None:
-        plan = planning.from_estimate(picked, server)
+        plan = planning.from_estimate(picked, server, workload.search_path)
         told += [findings.estimated(c) for c in picked]
     else:
         plan = planning.from_proof(proof, picked, server)

@@ -27,20 +27,22 @@ async def choose_built(
     limits: Limits,
 ) -> list[Dropped]:
     """Drop from `built`, and from the clone, what is not chosen; returned with the reason."""
+    # of a partitioned table's index a plan shows the parts only: those are not weighed, but proven
+    whole = {name: b for name, b in built.items() if len(b.names) == 1}
     planner = Planner(runner.session, workload.search_path)
-    what_if = choice.Built(runner.session, planner, {b.spec: b.qualified for b in built.values()})
-    standing = {b.spec for b in built.values()}
+    what_if = choice.Built(runner.session, planner, {b.spec: b.qualified for b in whole.values()})
+    standing = {b.spec for b in whole.values()}
     bounds = choice.Limits(
         bytes=limits.budget_bytes,
         seconds=min(choice.Limits().seconds, limits.seconds * CHOOSING_SHARE),
     )
     chosen = await choice.choose(
         what_if, workload, [c for c in candidates if c.spec in standing],
-        {b.spec: b.size_bytes for b in built.values()}, bounds,
+        {b.spec: b.size_bytes for b in whole.values()}, bounds,
         writes={c.spec: c.numbers.get("upkeep", 0.0) for c in candidates},
     )  # fmt: skip
     dropped = []
-    for name, one in list(built.items()):
+    for name, one in whole.items():
         if one.spec in chosen.specs:
             continue
         with statement_errors("dropping an index on the clone"):

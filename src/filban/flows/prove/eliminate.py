@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from filban.errors import StatementFailed
 from filban.flows.progress import Step
-from filban.flows.prove.execute import Runner, used
+from filban.flows.prove.execute import Runner, members, used
 from filban.flows.prove.measure import SAME_HIGH, Hidden, compare
 from filban.flows.prove.rows import (
     Built,
@@ -98,8 +98,8 @@ class Trial:
             for statement in self.reads:
                 names: set[str] = set()
                 for text in statement.examples:
-                    names |= used(await self.runner.plan(text))
-                found[statement.id] = frozenset(names & self.kept.keys())
+                    names |= members(await self.runner.plan(text), self.kept.values())
+                found[statement.id] = frozenset(names)
         return found
 
     async def _changed(self, statement: Statement) -> bool:
@@ -123,7 +123,7 @@ class Trial:
         try:
             found = await compare(
                 self.runner, statement, Hidden(tuple(hidden), self.drops), self.limits,
-                self.kept.keys(),
+                self.kept.values(),
             )  # fmt: skip
         except StatementFailed as error:
             self._refuse(statement, error.message)

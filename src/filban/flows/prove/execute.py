@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
-from filban.flows.prove.rows import Execution, Plan
+from filban.flows.prove.rows import Built, Execution, Plan
 from filban.pg import Session
 from filban.pg.driver_errors import statement_errors
 
@@ -128,6 +128,12 @@ def nodes(plan: Plan) -> Iterable[dict[str, Any]]:
 def launched(plan: Plan) -> bool:
     """Whether parallel workers took part."""
     return any(node.get("Workers Launched") for node in nodes(plan))
+
+
+def members(plan: Plan, built: Iterable[Built]) -> frozenset[str]:
+    """Of these indexes the names of those that a plan reads, if only a partition's part."""
+    seen = used(plan)
+    return frozenset(b.name for b in built if not seen.isdisjoint(b.names))
 
 
 def used(plan: Plan) -> set[str]:

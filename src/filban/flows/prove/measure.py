@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from filban.errors import StatementFailed
-from filban.flows.prove.execute import Runner, used
+from filban.flows.prove.execute import Runner, members
 from filban.flows.prove.intervals import Interval, ratio
-from filban.flows.prove.rows import Compared, Execution, Limits, Side
+from filban.flows.prove.rows import Built, Compared, Execution, Limits, Side
 from filban.index.advice import Statement
 
 # What is called the same: machines and caches differ by as much from one run to the next.
@@ -43,12 +43,12 @@ class Pairs:
 
 
 async def compare(
-    runner: Runner, statement: Statement, hidden: Hidden, limits: Limits, names: Collection[str]
+    runner: Runner, statement: Statement, hidden: Hidden, limits: Limits, trial: Collection[Built]
 ) -> Compared:
-    """Measure a statement. names: of indexes that are on trial. Raises StatementFailed …"""
+    """Measure a statement. trial: the indexes that are on trial. Raises StatementFailed …"""
     pairs = await in_turns(runner, statement.examples, hidden, limits)
     before, after = side(pairs.before), side(pairs.after)
-    seen = set().union(*(used(e.plan) for e in pairs.after)) & set(names)
+    seen = set().union(*(members(e.plan, trial) for e in pairs.after))
     return Compared(
         statement, before, after, pairs.ratio, len(pairs.before), tuple(sorted(seen)),
         pairs.timed_out,

@@ -96,12 +96,16 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An index that was built on the clone. name: on the clone and in the plan."""
+    """An index that was built on the clone. name: on the clone and in the plan; definition: the
+    server's own statement for it, with every name qualified; names: under which plans show it, its
+    own and those of its partitions' parts."""
 
     spec: IndexSpec
     name: str
     seconds: float
     size_bytes: int
+    definition: str
+    names: tuple[str, ...]
 
     @property
     def qualified(self) -> str:

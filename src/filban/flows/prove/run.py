@@ -38,6 +38,8 @@ class IndexSize:
     """See index_size.sql."""
 
     size_bytes: int
+    definition: str
+    names: tuple[str, ...]
 
 
 async def prove(
@@ -141,10 +143,17 @@ async def _build_one(runner: Runner, spec: IndexSpec, others: dict[str, Built]) 
         seconds = time.perf_counter() - started
         if any(key.sql.startswith("(") for key in spec.keys):
             await connection.execute(f"ANALYZE {spec.on}")
-    found = await runner.session.row(
-        Query(PACKAGE, "index_size"), IndexSize, f"{spec.schema}.{name}"
-    )
-    return Built(spec, name, seconds, found.size_bytes)
+    found = await _built(runner, f"{spec.schema}.{name}")
+    return Built(spec, name, seconds, found.size_bytes, found.definition, found.names)
+
+
+async def _built(runner: Runner, index: str) -> IndexSize:
+    """Read without a search_path, so that the server qualifies the names in the definition."""
+    connection = runner.session.connection
+    with statement_errors("looking at an index on the clone"):
+        async with connection.transaction():
+            await connection.execute("SET LOCAL search_path = pg_catalog")
+            return await runner.session.row(Query(PACKAGE, "index_size"), IndexSize, index)
 
 
 async def _free_name(runner: Runner, spec: IndexSpec, others: dict[str, Built]) -> str:

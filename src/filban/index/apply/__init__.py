@@ -9,6 +9,7 @@ index), `guard` (disk room and replicas while it builds), `watched` (what became
 `migrations` (the same as alembic's, Django's or plain SQL).
 """
 
+from filban.index.apply.build import concurrently
 from filban.index.apply.journal import Journal
 from filban.index.apply.migrations import FORMATS, migration
 from filban.index.apply.plan import Plan, Step, Watched, read, write
@@ -23,6 +24,7 @@ __all__ = [
     "Watched",
     "Work",
     "begun",
+    "concurrently",
     "migration",
     "read",
     "write",

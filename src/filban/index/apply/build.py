@@ -29,6 +29,7 @@ from filban.index.apply.progress import Seen, seen
 from filban.index.apply.rows import Building, Found, Table
 from filban.pg import Query, Session
 from filban.pg.driver_errors import statement_errors
+from filban.sql import parse
 
 _PACKAGE = "filban.index.apply"
 # What another try may mend: a lock that was not to be had, a deadlock, somebody who cancelled.
@@ -94,6 +95,8 @@ class Builder:
             async with self._cleaned(step):
                 failure = await self._try(step.sql, step)
             if failure is None:
+                if step.has_expression:
+                    await self.insist(f"ANALYZE {table.quoted}", f"analysing {table.quoted}")
                 done = await self.found(step.schema, step.name)
                 size = done.size_bytes if done else 0
                 return Built(step.index, time.perf_counter() - started, size, number)
@@ -265,12 +268,12 @@ def concurrently(definition: str) -> str:
     return re.sub(r"^(CREATE (?:UNIQUE )?INDEX) ", r"\1 CONCURRENTLY ", definition, count=1)
 
 
-def only(sql: str, table_at: int) -> str:
-    """A partitioned table's: without CONCURRENTLY, which it cannot have, and ON ONLY the parent.
-
-    table_at: where the table's name begins in `sql`, in bytes of UTF-8.
-    """
-    raw = sql.encode()
+def only(sql: str) -> str:
+    """A partitioned table's: without CONCURRENTLY, which it cannot have, and ON ONLY the parent."""
+    relation = parse(sql).statements[0].fields["relation"]
+    if not relation.get("inh"):
+        return at_once(sql)  # it says ONLY already, as pg_get_indexdef does
+    raw, table_at = sql.encode(), relation["location"]
     return at_once((raw[:table_at] + b"ONLY " + raw[table_at:]).decode())
 
 

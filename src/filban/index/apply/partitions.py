@@ -13,7 +13,6 @@ from filban.index.apply.build import Builder, Built, only
 from filban.index.apply.plan import Step
 from filban.index.upkeep.collect import completions
 from filban.pg import Session
-from filban.sql import parse
 
 
 async def build_partitioned(looks: Session, builder: Builder, step: Step) -> Built:
@@ -21,9 +20,7 @@ async def build_partitioned(looks: Session, builder: Builder, step: Step) -> Bui
     nothing but disk, and is gone on with by the next run."""
     started = time.perf_counter()
     if await builder.found(step.schema, step.name) is None:
-        [statement] = parse(step.sql).statements
-        at = statement.fields["relation"]["location"]
-        await builder.insist(only(step.sql, at), f"making {step.index} on its parent")
+        await builder.insist(only(step.sql), f"making {step.index} on its parent")
     while (there := await builder.found(step.schema, step.name)) and not there.is_valid:
         statements = (await completions(looks, [there.oid])).get(there.oid, ())
         if not statements:

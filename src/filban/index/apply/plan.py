@@ -31,6 +31,7 @@ class Step:
     schema.name. size_bytes, build_seconds: as the clone or a model has them, None if unknown.
 
     action, schema, table and name follow from the SQL; names without quotes, table "" for a drop.
+    has_expression: its statistics are made by the next ANALYZE, not by the build.
     """
 
     sql: str
@@ -41,6 +42,7 @@ class Step:
     schema: str = field(init=False)
     table: str = field(init=False)
     name: str = field(init=False)
+    has_expression: bool = field(init=False)
 
     def __post_init__(self) -> None:
         action, schema, table, name = _target(self.sql)
@@ -48,6 +50,7 @@ class Step:
         object.__setattr__(self, "schema", schema)
         object.__setattr__(self, "table", table)
         object.__setattr__(self, "name", name)
+        object.__setattr__(self, "has_expression", _has_expression(self.sql))
 
     @property
     def index(self) -> str:
@@ -58,7 +61,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Watched:
     """A statement to look after. before_ms: its mean as the plan was made; forecast_ms: what it is
-    promised; tables: "schema.table" that it names, for a person."""
+    promised."""
 
     query_id: int
     sql: str
@@ -70,14 +73,16 @@ class Watched:
 class Plan:
     """What to do and what it is expected to bring.
 
-    system_identifier, database: whom it was made for; None fits every server. proof: plain facts
-    about how it was proven, or {}.
+    system_identifier, database: whom it was made for; None fits every server. search_path: where
+    names of the steps are found that have no schema. proof: plain facts about how it was proven,
+    or {}.
     """
 
     steps: tuple[Step, ...]
     watched: tuple[Watched, ...] = ()
     system_identifier: int | None = None
     database: str | None = None
+    search_path: str = "pg_catalog"
     proof: Mapping[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: secrets.token_hex(_ID_BYTES))
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -92,6 +97,7 @@ class Plan:
             "created_at": self.created_at.isoformat(),
             "system_identifier": None if system is None else str(system),
             "database": self.database,
+            "search_path": self.search_path,
             "steps": [
                 {
                     "sql": step.sql,
@@ -157,6 +163,7 @@ def _plan(document: dict[str, Any]) -> Plan:
         ),
         system_identifier=None if system is None else int(system),
         database=document["database"],
+        search_path=str(document["search_path"]),
         proof=document["proof"],
         id=str(document["id"]),
         created_at=datetime.fromisoformat(document["created_at"]),
@@ -182,6 +189,10 @@ _ONLY = (
     "one CREATE INDEX CONCURRENTLY name ON schema.table …, or one DROP INDEX CONCURRENTLY "
     "schema.name, with every name written out"
 )
+
+
+def _has_expression(sql: str) -> bool:
+    return any("expr" in element.fields for element in parse(sql).find("IndexElem"))
 
 
 def _created(statement: Node) -> tuple[Action, str, str, str]:

@@ -226,7 +226,7 @@ async def begun(
         if begun_step is not None:
             await _end_backend(looks, begun_step[1], tell)
         await _alone(works)
-        await _prepare(works)
+        await _prepare(works, plan.search_path)
         place = await looks.row(Query(_PACKAGE, "place"), Place)
         guard = Guard(looks, limits.bounds, place, tell)
         if not guard.sees_the_disk and limits.bounds.room_bytes is None:
@@ -286,8 +286,9 @@ async def _alone(works: Session) -> None:
     )
 
 
-async def _prepare(works: Session) -> None:
+async def _prepare(works: Session, search_path: str) -> None:
     with statement_errors("preparing the session"):
+        await works.connection.execute("SELECT set_config('search_path', $1, false)", search_path)
         await works.connection.execute(f"SET client_connection_check_interval = '{CLIENT_CHECK}'")
 
 
