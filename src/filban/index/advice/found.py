@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from filban.index.advice import catalog as _catalog
 from filban.index.advice import merging as _merging
@@ -248,11 +248,15 @@ async def _judged(thoughts: dict[IndexSpec, Thought], seen: _Seen, judge: Judge)
         else:
             verdict = await judge.verdict(spec, on_table)
         told.append(_told(thought, verdict, _served(spec, on_table)))
-    good = [one for one in told if isinstance(one, Candidate)]
-    good += _merging.foreign_keys(judge, seen.accesses)
+    told += _merging.foreign_keys(judge, seen.accesses)
     refused = [one for one in told if isinstance(one, Refused)]
+    good = {c.spec: c for c in reversed(told) if isinstance(c, Candidate)}
+    for merged in _merging.merged(list(good.values())):
+        verdict = await judge.verdict(merged.spec, by_table[merged.spec.on])
+        if verdict.code is None:
+            good[merged.spec] = replace(merged, numbers=verdict.numbers, replaces=verdict.replaces)
     return Found(
-        tuple(_merging.merged(good)),
+        tuple(sorted(good.values(), key=lambda c: c.spec.definition())),
         tuple(refused),
         tuple(dict.fromkeys([*seen.remedies, *_about(refused)])),
         tuple(seen.unread),

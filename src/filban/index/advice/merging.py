@@ -6,60 +6,59 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 from filban.index.advice.access import Access
-from filban.index.advice.rows import Candidate, IndexSpec, Key
+from filban.index.advice.rows import Candidate, IndexSpec, Key, Refused
 from filban.index.advice.specs import name_of
 from filban.index.advice.worth import Judge
 from filban.index.upkeep.foreign_keys import unsupported
+from filban.index.upkeep.rows import ForeignKey
 
 # Merged candidates a table: pairs grow with the square, and the first of them are the likeliest.
 MOST_MERGED = 20
 _MOST_INCLUDED = 6
 
 
-def foreign_keys(judge: Judge, accesses: Iterable[Access]) -> Iterator[Candidate]:
+def foreign_keys(judge: Judge, accesses: Iterable[Access]) -> Iterator[Candidate | Refused]:
     """An index for each foreign key whose referenced rows are deleted: every DELETE there reads the
     whole referring table, in a trigger that no plan shows."""
-    deleted: dict[str, list[str]] = {}
+    deleted: dict[str, dict[str, float]] = {}
     for access in accesses:
         if access.writes == "Delete":
-            deleted.setdefault(access.table.quoted, []).append(access.statement)
+            rows = access.rows * judge.calls.get(access.statement, 0.0)
+            deleted.setdefault(access.table.quoted, {})[access.statement] = rows
     indexes = [e.index for on_table in judge.existing.values() for e in on_table]
-    tables = {f"{t.schema}.{t.name}": t for t in judge.catalog.names.tables.values()}
+    referenced = {f"{t.schema}.{t.name}": t.quoted for t in judge.catalog.names.tables.values()}
     for missing in unsupported(list(judge.catalog.foreign_keys), indexes):
-        key = missing.first
-        table, referenced = judge.catalog.names.tables[key.table_oid], tables.get(
-            key.referenced_name)  # fmt: skip
-        statements = deleted.get(referenced.quoted, []) if referenced else []
-        if not (statements or key.referenced_deletes) or judge.small(table) is not None:
-            continue
-        columns = [judge.catalog.numbered(key.table_oid, n) for n in key.columns]
-        keys = tuple(Key(c.quoted) for c in columns if c is not None)
-        yield Candidate(
-            IndexSpec(table.schema_quoted, table.name_quoted, keys),
-            "fk",
-            tuple(dict.fromkeys(statements)),
-            f"each row deleted of {key.referenced_name} is looked for here ({key.name})",
-            (),
-            {"rows": float(key.rows), "deletes": float(key.referenced_deletes)},
-        )
+        by = deleted.get(referenced.get(missing.first.referenced_name, ""), {})
+        if by or missing.first.referenced_deletes:
+            yield _foreign_key(judge, missing.first, by)
 
 
-def merged(candidates: list[Candidate]) -> list[Candidate]:
-    """The candidates, each once, and what two of a table would be as one."""
-    found: dict[IndexSpec, Candidate] = {}
-    for one in candidates:
-        found.setdefault(one.spec, one)
+def _foreign_key(judge: Judge, key: ForeignKey, by: dict[str, float]) -> Candidate | Refused:
+    """Judged by the deletes of the workload, or by those that the server has counted."""
+    table = judge.catalog.names.tables[key.table_oid]
+    columns = [judge.catalog.numbered(key.table_oid, number) for number in key.columns]
+    keys = tuple(Key(c.quoted) for c in columns if c is not None)
+    spec = IndexSpec(table.schema_quoted, table.name_quoted, keys)
+    verdict = judge.looked_up(spec, table, sum(by.values()) or float(key.referenced_deletes))
+    reason = f"each row deleted of {key.referenced_name} is looked for here ({key.name})"
+    if verdict.code is not None:
+        return Refused(spec, tuple(by), verdict.code, verdict.reason, verdict.numbers)
+    return Candidate(spec, "fk", tuple(by), reason, verdict.replaces, verdict.numbers)
+
+
+def merged(candidates: list[Candidate]) -> Iterator[Candidate]:
+    """What two candidates of a table would be as one, where that is a third."""
+    known = {one.spec for one in candidates}
     by_table: dict[str, list[Candidate]] = {}
-    for one in found.values():
+    for one in candidates:
         by_table.setdefault(one.spec.on, []).append(one)
     for on_table in by_table.values():
         fresh: dict[IndexSpec, Candidate] = {}
         for first, second in combinations(on_table, 2):
             made = merge(first, second)
-            if made is not None and made.spec not in found and len(fresh) < MOST_MERGED:
+            if made is not None and made.spec not in known and len(fresh) < MOST_MERGED:
                 fresh.setdefault(made.spec, made)
-        found |= fresh
-    return list(found.values())
+        yield from fresh.values()
 
 
 def merge(first: Candidate, second: Candidate) -> Candidate | None:

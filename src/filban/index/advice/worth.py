@@ -121,6 +121,20 @@ class Judge:
             "small_table", f"all of its {table.rows:.0f} rows are read as quickly", numbers
         )
 
+    def looked_up(self, spec: IndexSpec, table: Table, times: float) -> Verdict:
+        """Of an index through which one value is looked up so many times, where the whole table
+        was read, as the triggers of a foreign key do."""
+        if (small := self.small(table)) is not None:
+            return small
+        costs, size = Costs.of(self.catalog.settings), index_bytes(self.catalog, table, spec)
+        column = self.catalog.column(table.oid, name_of(spec.keys[0].sql))
+        values = column.distinct_values(table.rows) if column else None
+        rows = table.rows / max(values or 1.0, 1.0)
+        before = costs.whole(table)
+        after = costs.lookup(table, rows, size / PAGE_BYTES, 0.0, covered=False)
+        numbers = {"rows": rows, "cost_before": before, "cost_after": after, "size_bytes": size}
+        return self._writes(spec, table, times * (before - after), costs, numbers)
+
     def _mutable(self, spec: IndexSpec, access: Access) -> Verdict | None:
         """Expressions whose value depends on a setting or on time cannot be indexed."""
         columns = self.catalog.columns.get(access.table.oid, {})
