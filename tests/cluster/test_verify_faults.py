@@ -176,6 +176,21 @@ async def test_a_segment_in_the_middle(shelf: FileShelf, kind: str):
     assert {w.gap for w in found.windows if w.gap} == {path.name}
 
 
+async def test_a_flipped_bit_in_a_record_without_recorded_digests(shelf: FileShelf):
+    """Its page headers are whole and nobody has noted its SHA-256: the record's own CRC tells."""
+    path = shelf.segments()[-1]
+    written = len(path.read_bytes().rstrip(b"\0"))
+    chance = random.Random(SEED)
+    for _ in range(5):
+        offset = chance.randrange(64, min(written, 8000))
+        flip(path, offset)
+        found = await faults(shelf)
+        assert [code for code, _ in found] == ["wal.damaged"], offset
+        assert found[0][1] == path.name
+        flip(path, offset)
+    assert await faults(shelf) == []
+
+
 async def test_wal_that_a_backup_needs_to_become_consistent(shelf: FileShelf):
     """Nothing is behind the hole: it is no gap between segments, and the backup is worthless."""
     last = max(shelf.taken, key=lambda b: b.start_lsn)

@@ -77,7 +77,7 @@ class Reader:
         return found
 
     async def _scan(self, places: list[Place], rmgrs: tuple[str, ...]) -> AsyncGenerator[Record]:
-        with _scratch() as directory:
+        with scratch() as directory:
             size = self.archive.segment_bytes
             scan = records.scan(self.binaries, self.shelf.fetch_wal, places, size, directory, rmgrs)
             async with contextlib.aclosing(scan):
@@ -86,7 +86,8 @@ class Reader:
 
 
 @contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
+    """A directory of the server user for the block."""
     owner = server_user()
     path = Path(tempfile.mkdtemp(prefix="filban-wal-", dir=scratch_root(owner)))
     try:

@@ -17,8 +17,10 @@ from filban.backup.verify.contents import DAMAGE
 from filban.backup.verify.faults import Fault
 from filban.backup.verify.manifest import Manifest, ManifestDamaged
 from filban.backup.verify.recorded import Recorded
+from filban.backup.verify.records import check_records
 from filban.backup.verify.stored import Source
-from filban.errors import UsageError
+from filban.cluster.binaries import find_binaries
+from filban.errors import BinariesNotFound, UsageError
 from filban.finding import Quantity
 
 MANIFEST = b"backup_manifest"
@@ -26,13 +28,15 @@ MANIFEST = b"backup_manifest"
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a verification found. `bytes`: read and hashed, decompressed."""
+    """What a verification found. `bytes`: read and hashed, decompressed. `unchecked`: what could
+    not be checked here and why, in sentences."""
 
     backups: tuple[Stored, ...]
     windows: tuple[Window, ...]
     abandoned: tuple[Abandoned, ...]
     faults: tuple[Fault, ...]
     bytes: int
+    unchecked: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -60,13 +64,31 @@ async def verify(shelf: Shelf, only: str | None = None, on_bytes: Told = ignored
     archived = await apart(lambda told: reading(on_bytes=told), partial(_further, on_bytes, done))
     await apart(segments.rest)
     faults += archived.faults + segments.faults
+    unchecked, broken = await _records(shelf, archived, backups)
+    faults += broken
     windows = coverage.windows(archived.archive, backups)
     faults += _wal_faults(archived, backups, windows)
     split = coverage.abandoned(archived.archive)
     faults += map(_split, split)
     return Verified(
-        tuple(backups), tuple(windows), tuple(split), tuple(_unique(faults)), done + archived.bytes
+        tuple(backups), tuple(windows), tuple(split), tuple(_unique(faults)),
+        done + archived.bytes, unchecked,
     )  # fmt: skip
+
+
+async def _records(
+    shelf: Shelf, archived: wal.Found, backups: Sequence[Stored]
+) -> tuple[tuple[str, ...], list[Fault]]:
+    """Where no digests were recorded, the WAL's own checksums are read by its major's program."""
+    source, major = shelf.wal(), max(archived.majors, default=0)
+    if all(source.digest(name) is not None for name, _ in source.names()):
+        return (), []
+    try:
+        binaries = find_binaries(major, need=("pg_waldump",))
+    except BinariesNotFound as error:
+        return (f"the checksums inside the WAL: {error.message}",), []
+    since = min((b.start_lsn for b in backups), default=0)
+    return (), await check_records(shelf, archived.archive, binaries, since)
 
 
 def _further(on_bytes: Told, before: int, done: int) -> None:

@@ -33,6 +33,7 @@ def report(
             "good": found.is_good and bool(found.backups),
             "repository": repository,
             "checked_bytes": found.bytes,
+            "not_checked": list(found.unchecked),
             "archive_behind_bytes": behind_bytes,
             "last_passed_drill": last_passed(drills),
             "backups": [backup_row(b) for b in found.backups],
