@@ -316,8 +316,11 @@ def test_wal_of_forced_checkpoints():
 
 
 def test_slots_that_idle_clients_hold():
-    full = Connections(used=97, idle=96, hidden=0, allowed=97)
+    full = Connections(used=98, idle=96, hidden=0, allowed=97)  # one of those kept for superusers
     verdict, (first, *_), _ = judge(always(connections=full))
+    assert verdict.sentence.startswith("All 97 connections are taken")
+    assert first.title.startswith("All 97 connections are taken, 96 of them")
+    assert dataclasses.replace(full, used=95).words == "95 of 97"
     assert (verdict.bottleneck, first.severity) == ("connections", Severity.critical)
     # where sessions are stuck, they are the cause, and the slots come second
     verdict, findings, _ = judge(always(seen(1, "Lock:relation"), connections=full))
@@ -386,6 +389,13 @@ def test_tables_that_nobody_used_are_left_out():
 )
 def test_columns_that_a_statement_looks_up_by(query: str, expected: tuple[str, ...]):
     assert columns(query, "public.t") == expected
+
+
+def test_names_go_with_holds():
+    """Each stands before "holds the workload back"."""
+    for name in NAMES.values():
+        first = name.split()[0]
+        assert first.endswith("ing") or first in ("WAL", "contention", "conflict"), name
 
 
 def test_every_part_has_a_name_and_a_rule():

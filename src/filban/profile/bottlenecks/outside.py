@@ -70,8 +70,8 @@ def connections(interval: Interval, held: Held) -> Iterator[Finding]:
         yield found(
             held,
             "max_connections",
-            f"{taken.used:,} of {taken.allowed:,} connections are taken, {taken.idle:,} of them "
-            "by clients that do nothing",
+            f"{taken.words} connections are taken, {taken.idle:,} of them by clients that do "
+            "nothing",
             'Further clients are refused with "too many clients", or wait in their pools.',
             Fix(
                 advice="Give each service's pool a maximum, so that all together stay below the "

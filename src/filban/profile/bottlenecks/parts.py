@@ -44,14 +44,14 @@ NAMES: Mapping[str, str] = {
     "lock_advisory": "waiting for advisory locks",
     "lock_extend": "waiting to extend a table",
     "lock_other": "waiting for other locks",
-    "deadlock": "deadlocks",
+    "deadlock": "running into deadlocks",
     "idle_in_transaction": "waiting for forgotten transactions",
     "lwlock": "contention inside the server",
     "sync_replication": "waiting for a synchronous standby",
     "client": "waiting for the client",
     "connections": "connecting",
-    "replay_conflict": "conflicts of replay with readers",
-    "other": "other waits",
+    "replay_conflict": "conflict between replay and readers",
+    "other": "waiting for other things",
 }
 ON_CPU = ("cpu", "planning", "jit", "temp", "vacuum", "seq_scan")
 LOCKS = ("lock_row", "lock_relation", "lock_advisory", "lock_extend", "lock_other")

@@ -93,6 +93,13 @@ class Connections:
     hidden: int
     allowed: int
 
+    @property
+    def words(self) -> str:
+        """The beginning of a sentence. Superusers also take the slots that are kept for them."""
+        if self.used >= self.allowed:
+            return f"All {self.allowed:,}"
+        return f"{self.used:,} of {self.allowed:,}"
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:

@@ -160,8 +160,8 @@ def _full(interval: Interval) -> Verdict:
     return Verdict(
         "bottleneck",
         "connections",
-        f"{taken.used} of {taken.allowed} connections are taken, mostly by clients that do "
-        "nothing: others are refused.",
+        f"{taken.words} connections are taken, mostly by clients that do nothing: others are "
+        "refused.",
         1.0,
         0.0,
         float(taken.used),
