@@ -88,11 +88,14 @@ class Guard:
     def _room(self, step: Step, table: Table) -> None:
         known = step.size_bytes
         expected = known if known is not None else int(table.size_bytes * UNKNOWN_SIZE_RATIO)
-        needed = expected * TIMES_ITS_SIZE
+        self.require(step.index, expected * TIMES_ITS_SIZE)
+
+    def require(self, index: str, needed: int) -> None:
+        """Raises DiskFull when there is no room for so many bytes."""
         room = self._bounds.room_bytes
         if room is not None and needed > room:
             raise DiskFull(
-                f"{step.index} needs about {size(needed)} while it is built, and --room allows "
+                f"{index} needs about {size(needed)} while it is built, and --room allows "
                 f"{size(room)}",
                 hint="allow more, or take it out of the plan",
             )
@@ -100,7 +103,7 @@ class Guard:
             free = disk.free()
             if free is not None and free - needed < disk.reserve():
                 raise DiskFull(
-                    f"{step.index} needs about {size(needed)} while it is built, and {disk.path} "
+                    f"{index} needs about {size(needed)} while it is built, and {disk.path} "
                     f"has {size(free)} free, of which {size(disk.reserve())} are a reserve",
                     hint="make room there, or take it out of the plan",
                 )
