@@ -180,7 +180,7 @@ def _no_bottleneck(interval: Interval, divided: list[Held]) -> Verdict:
             sessions=busy,
         )
     if busy < _IDLE_SESSIONS:
-        return Verdict("idle", None, "Nobody is at work: there is nothing to hold back.")
+        return Verdict("idle", None, "No look found anybody at work: nothing is held back.")
     return Verdict(
         "healthy",
         None,
