@@ -128,3 +128,14 @@ def test_no_repository_is_a_sentence(tmp_path: Path):
     assert "there is no repository" in told
     _, told = filban("backup", "verify", "--repo", tmp_path, status=2)
     assert "no directory with WAL segments" in told
+
+
+def test_a_restore_tells_what_it_does_and_has_done(here: World):
+    into = here.shelf.root.parent / "told"
+    done, told = filban("restore", "--repo", here.shelf.root, "-D", into)
+    assert "will be lost  nothing" in told
+    assert "takes about" in told
+    assert f"restored to {into}" in done["text"]
+    assert "archiving is off" in done["text"]
+    _, told = filban("restore", "--repo", here.shelf.root, "-D", into, status=2)
+    assert "is not empty" in told

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from filban import config, pg
 from filban.cli.common import (
@@ -28,7 +27,7 @@ from filban.cli.recovery import (
     repository,
 )
 from filban.errors import UsageError
-from filban.units import duration, size
+from filban.render.restore import print_done, print_look
 
 if TYPE_CHECKING:
     from filban.backup.restore.targets import RecoveryTarget
@@ -194,7 +193,7 @@ def _look_and_do(asked: _Asked) -> int:
     with shown() as progress:
         found = run_async(lambda: _look(shelf, asked, progress))
     if not asked.as_json:
-        _print_look(found)
+        print_look(err, found)
     if asked.dry_run:
         if asked.as_json:
             with standard_output():
@@ -207,7 +206,7 @@ def _look_and_do(asked: _Asked) -> int:
         if asked.as_json:
             write_json(done)
         else:
-            _print_done(done)
+            print_done(out, done)
     return 0
 
 
@@ -241,38 +240,6 @@ async def _do(shelf: Shelf, found: Look, asked: _Asked, progress: Progress) -> d
         progress=progress,
     )  # fmt: skip
     return done.as_json()
-
-
-def _print_look(found: Look) -> None:
-    plan = found.plan
-    lost = {
-        None: "what comes behind it (too much WAL to count its transactions)",
-        0: "nothing of what the repository has",
-    }.get(found.commits_lost, f"{found.commits_lost} transactions behind it")
-    rows = (
-        ("backup", f"{plan.backup.label}, {size(plan.backup.bytes)}"),
-        ("target", str(plan.target)),
-        ("timeline", f"{plan.timeline} ({plan.why})"),
-        ("will be lost", lost),
-        ("newest commit", f"{found.last_commit or 'none in the WAL'}"),
-        (
-            "takes about",
-            f"{duration(found.forecast_seconds)}, {size(plan.replay_bytes)} of WAL to replay",
-        ),
-    )
-    for name, value in rows:
-        err.print(Text.assemble((f"{name:>14}  ", "dim"), value), soft_wrap=True)
-
-
-def _print_done(done: dict[str, Any]) -> None:
-    if "table" in done:
-        out.print(f"{done['table']} is back in {done['database']}: {done['rows']:,} rows")
-        return
-    out.print(f"restored to {done['data_directory']}, proven from its log", soft_wrap=True)
-    out.print(f"  recovery stopped {done['stopped'] or 'at the end of the WAL'}", soft_wrap=True)
-    out.print(f"  last commit {done['last_commit_replayed']}", soft_wrap=True)
-    took = done["files_seconds"] + done["replay_seconds"]
-    out.print(f"  {duration(took)}; it is stopped, and archiving is off until you set it up again")
 
 
 def _consent(asked: _Asked) -> None:
