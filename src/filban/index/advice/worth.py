@@ -13,8 +13,9 @@ from filban.index.advice.access import Access
 from filban.index.advice.catalog import Catalog
 from filban.index.advice.conditions import Condition
 from filban.index.advice.cost import PAGE_BYTES, Costs, index_bytes
-from filban.index.advice.expressions import Tokens, called, casts, conjuncts, join, tokens
+from filban.index.advice.expressions import conjuncts, join, tokens
 from filban.index.advice.facts import Table
+from filban.index.advice.immutable import few_values, mutable
 from filban.index.advice.planning import REFUSALS, Planner
 from filban.index.advice.rows import IndexSpec, ReasonCode
 from filban.index.advice.specs import Existing, Served, columns_of, name_of, serves
@@ -43,11 +44,6 @@ _UNSEEN_EQUAL = 0.005
 _UNSEEN_RANGE = 1 / 3
 # What an index reads less than this many rows for needs no further key.
 FEW_ROWS = 20
-FIELDS_OF_TIME = {"hour": 24, "minute": 60, "dow": 7, "isodow": 7, "day": 31, "month": 12,
-    "quarter": 4, "week": 53}  # fmt: skip
-_NOW = frozenset({"CURRENT_DATE", "CURRENT_TIMESTAMP", "CURRENT_TIME", "LOCALTIMESTAMP",
-    "LOCALTIME", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE", "USER"})  # fmt: skip
-_STABLE_CASTS = frozenset({"date", "timestamp", "timestamptz", "time", "timetz", "regclass"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +86,14 @@ class Judge:
         if not served:
             return Verdict("unsupported", "no statement of the workload can use it")
         table, costs = served[0][0].table, Costs.of(self.catalog.settings)
-        access = served[0][0]
-        for early in (self.small(table), self._mutable(spec, access), _few_values(spec)):
-            if early is not None:
-                return early
+        if (small := self.small(table)) is not None:
+            return small
+        columns = self.catalog.columns.get(table.oid, {})
+        if why := mutable(spec, columns, self.catalog.functions):
+            return Verdict("not_immutable", why)
+        if (few := few_values(spec)) is not None:
+            return Verdict("selectivity", f"each of its {few} values is all over the table",
+                           {"selectivity": 1 / few})  # fmt: skip
         if spec.include and (refused := self._covering(spec, served)) is not None:
             return refused
         where = await self._share(table, spec.where) if spec.where else 1.0
@@ -134,26 +134,6 @@ class Judge:
         after = costs.lookup(table, rows, size / PAGE_BYTES, 0.0, covered=False)
         numbers = {"rows": rows, "cost_before": before, "cost_after": after, "size_bytes": size}
         return self._writes(spec, table, times * (before - after), costs, numbers)
-
-    def _mutable(self, spec: IndexSpec, access: Access) -> Verdict | None:
-        """Expressions whose value depends on a setting or on time cannot be indexed."""
-        columns = self.catalog.columns.get(access.table.oid, {})
-        for key in spec.keys:
-            parts = tokens(key.sql)
-            kind = next((columns[t.name].type for t in parts if t.name in columns), None)
-            if len(parts) == 1:
-                continue
-            bad = [c.name for c in called(parts) if self.catalog.functions.get((c, kind)) is False]
-            bad += sorted(_NOW & _texts(parts))
-            bad += ["extract"] if "EXTRACT" in _texts(parts) and kind == "timestamptz" else []
-            bad += [f"::{cast}" for cast in casts(parts) if is_stable_cast(kind, cast)]
-            bad += [
-                t.text for t in parts if t.kind == "operator" and is_stable_operator(kind, t.text)
-            ]
-            if bad:
-                why = f"{bad[0]} of a {kind} depends on settings such as TimeZone"
-                return Verdict("not_immutable", why)
-        return None
 
     def _covering(self, spec: IndexSpec, served: list[tuple[Access, Served]]) -> Verdict | None:
         table = served[0][0].table
@@ -253,19 +233,26 @@ class Judge:
         return (known.correlation or 0.0) if known else 0.0
 
     async def _bounding(self, access: Access, conditions: Iterable[Condition]) -> float:
-        """The share of the rows that these leave."""
-        share, texts = 1.0, []
-        for c in conditions:
+        """The share of the rows that these leave. Of all conditions together the plan has said it;
+        of some the server is asked for each key, and keys are taken for independent, as it does."""
+        found, table = list(dict.fromkeys(conditions)), access.table
+        joined = any(c.is_join for c in access.conditions)
+        if not joined and not access.any_of and set(found) == set(access.conditions):
+            return float(min(access.rows / access.loops / max(table.rows, 1.0), 1.0))
+        share, texts = 1.0, dict[str, list[str]]()
+        for c in found:
             if c.is_join:
-                column = self.catalog.column(access.table.oid, c.column or "")
-                different = column.distinct_values(access.table.rows) if column else None
+                column = self.catalog.column(table.oid, c.column or "")
+                different = column.distinct_values(table.rows) if column else None
                 share *= 1 / different if different else _UNSEEN_EQUAL
             elif c.text and "$" not in c.text:
-                texts.append(c.text)
+                texts.setdefault(c.key, []).append(c.text)
             else:
                 share *= _UNSEEN_EQUAL if c.kind == "eq" else _UNSEEN_RANGE
-        asked = await self._share(access.table, " AND ".join(f"({t})" for t in sorted(texts)))
-        return share * (1.0 if asked is None else asked)
+        for of_key in texts.values():
+            asked = await self._share(table, " AND ".join(f"({t})" for t in sorted(of_key)))
+            share *= 1.0 if asked is None else asked
+        return share
 
     async def _share(self, table: Table, where: str) -> float | None:
         """What the planner says that a condition leaves; None when it cannot be asked."""
@@ -305,21 +292,6 @@ class Judge:
         return Verdict(None, "", numbers, replaced)
 
 
-def _texts(parts: Tokens) -> set[str]:
-    return {token.text for token in parts}
-
-
-def _few_values(spec: IndexSpec) -> Verdict | None:
-    """A field of a time that comes round has few values, and ANALYZE knows nothing of it."""
-    words = {t.text.lower().strip("'") for t in tokens(spec.keys[0].sql)}
-    found = words & FIELDS_OF_TIME.keys() if words & {"extract", "date_part"} else set()
-    for name in sorted(found):
-        share = 1 / FIELDS_OF_TIME[name]
-        why = f"{name} has {FIELDS_OF_TIME[name]} values: each of them is all over the table"
-        return Verdict("selectivity", why, {"selectivity": share})
-    return None
-
-
 def _stated(spec: IndexSpec, access: Access) -> tuple[Condition, ...]:
     """The conditions that the predicate of a partial index states: what they leave out is not in
     it."""
@@ -341,20 +313,3 @@ def replaces(spec: IndexSpec, existing: Existing) -> bool:
     prefix = spec.keys[: len(old.keys)] == old.keys
     names = {*(name_of(key.sql) for key in spec.keys), *map(name_of, spec.include)}
     return plain and same and prefix and {name_of(i) for i in old.include} <= names
-
-
-def is_stable_cast(kind: str | None, cast: str) -> bool:
-    """Casts whose result depends on TimeZone or DateStyle."""
-    if kind == "timestamptz":
-        return cast in ("date", "timestamp", "time", "text", "varchar")
-    if kind in ("date", "timestamp"):
-        return cast in ("timestamptz", "text", "varchar")
-    return kind in ("text", "varchar", "jsonb") and cast in _STABLE_CASTS
-
-
-def is_stable_operator(kind: str | None, operator: str) -> bool:
-    """Operators whose result depends on settings: a day's length is TimeZone's, a value's text is
-    DateStyle's."""
-    if operator == "||":
-        return kind in ("date", "timestamp", "timestamptz", "float8", "int4", "int8", "numeric")
-    return kind == "timestamptz" and operator in ("+", "-")
