@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
 from filban.cluster import Cluster
 from filban.errors import ServerError
@@ -66,6 +66,7 @@ async def prove(
         if candidates:
             failed += await choose_built(runner, workload, built, candidates, bounds)
         reads, writes, refused = await _sort(runner, workload)
+        reads, elsewhere = await _concerned(runner, reads, built.values(), drops)
         with step(progress, "executing the statements", None, "executions") as running:
             instead = {"": tuple(drops)} | {
                 name: (replaces or {}).get(b.spec, ()) for name, b in built.items()
@@ -85,7 +86,7 @@ async def prove(
         drops=trial.drops,
         dropped=tuple(trial.dropped),
         compared=tuple(compared),
-        unchanged=tuple(s.id for s in trial.reads if s.id not in changed),
+        unchanged=tuple(s.id for s in (*trial.reads, *elsewhere) if s.id not in changed),
         writes=tuple(trial.write_costs),
         refused=(*refused, *trial.refused),
         taken_at=copy.taken_at,
@@ -93,6 +94,13 @@ async def prove(
         executions=executed,
         complete=trial.complete,
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Named:
+    """A table; see tables.sql."""
+
+    name: str
 
 
 @contextlib.asynccontextmanager
@@ -184,6 +192,21 @@ async def _sort(
         able = dataclasses.replace(statement, examples=tuple(fit))
         (reads if statement.kind == "read" else writes).append(able)
     return reads, writes, refused
+
+
+async def _concerned(
+    runner: Runner, reads: list[Statement], built: Iterable[Built], drops: Sequence[str]
+) -> tuple[list[Statement], list[Statement]]:
+    """Statements that read a table of the set, or a partition of it, and the others: of thousands
+    a plan each would be asked for again after every member that goes."""
+    if drops:
+        return reads, []
+    names = sorted({b.spec.on for b in built})
+    rows = await runner.session.rows(Query(PACKAGE, "tables"), Named, names)
+    tables = {row.name for row in rows} | set(names)
+    near = [s for s in reads if not tables.isdisjoint(s.tables)]
+    ids = {s.id for s in near}
+    return near, [s for s in reads if s.id not in ids]
 
 
 async def _fit(runner: Runner, statement: Statement) -> tuple[list[str], str]:
