@@ -75,6 +75,17 @@ async def test_a_table_that_nobody_dropped(here: World):
         await find_drop(here.shelf, "public.stays", "postgres")
 
 
+async def test_a_table_that_only_an_older_backup_has(here: World):
+    """The newest backup was taken behind the drop."""
+    await here.execute("CREATE TABLE public.older AS SELECT 1 AS n")
+    await here.backup("B2")
+    await here.execute("DROP TABLE public.older")
+    await here.backup("B3")
+    lost = await find_drop(here.shelf, "public.older", "postgres")
+    assert lost.kind == "dropped"
+    assert (await look(here.shelf, lost.target)).plan.backup.label == "B2"
+
+
 async def test_a_table_that_never_was(here: World):
     with pytest.raises(NotGood, match="has no table"):
         await find_drop(here.shelf, "public.never", "postgres")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from filban.render.terminal import clean
-from filban.units import duration, size
+from filban.units import count, duration, size
 
 if TYPE_CHECKING:
     from filban.flows.restore import Look
@@ -20,7 +20,7 @@ def print_look(console: Console, found: Look) -> None:
     lost = {
         None: "what comes behind it (too much WAL to count its transactions)",
         0: "nothing of what the repository has",
-    }.get(found.commits_lost, f"{found.commits_lost} transactions behind it")
+    }.get(found.commits_lost, f"{count(found.commits_lost or 0, 'transaction')} behind it")
     took = f"{duration(found.forecast_seconds)}, {size(plan.replay_bytes)} of WAL to replay"
     rows = (
         ("backup", f"{plan.backup.label}, {size(plan.backup.bytes)}"),

@@ -70,35 +70,50 @@ async def find_drop(
 ) -> Lost:
     """The last time that `table` (schema.name) lost all its rows by DROP or TRUNCATE.
 
-    Needs room for one more copy of the cluster. Raises NotGood if the backup does not have the
-    table, or nothing in the WAL drops or empties it.
+    Looks from the newest backup that has the table on (or from `label`'s), going back a backup at
+    a time. Needs room for one more copy of the cluster. Raises NotGood if no backup has the table,
+    or nothing in the WAL drops or empties it.
     """
     told = progress or Silent()
+    labels = [label] if label else [b.label for b in reversed(await shelf.backups())]
+    for one in labels:
+        lost = await _from(shelf, one, table, database, timeline, told)
+        if lost is not None:
+            return lost
+    raise NotGood(
+        f"{database} has no table {table} at the end of {' or '.join(labels) or 'any backup'}",
+        hint="another backup: --backup LABEL; another database: --database NAME",
+    )
+
+
+async def _from(
+    shelf: Shelf, label: str, table: str, database: str, timeline: int | None, told: Progress
+) -> Lost | None:
+    """From one backup on; None if it does not have the table."""
     found = await look(shelf, IMMEDIATE, timeline=timeline, label=label)
     base, state = abandoned.begin()
     try:
-        with step(told, f"a scratch copy that knows {table}") as running:
+        with step(told, f"a scratch copy of {label}") as running:
             await lay_scratch(shelf, found, base / "data")
             copy, _ = await recover_scratch(shelf, found, base / "data", action="pause")
-            running.summary = f"{found.plan.backup.label} at its end"
+            now = await _state(copy, database, table)
+            running.summary = f"{'has' if now else 'does not have'} {table}"
+        if now is None:
+            return None
         line, _ = choose_timeline(found.archive, [found.plan.backup], found.plan.timeline)
         reader = Reader(shelf, found.archive, line, found.binaries)
         with step(told, "commits that remove its file") as running:
-            lost = await _follow(copy, reader, found.plan.backup, database, table)
+            lost = await _follow(copy, reader, found.plan.backup, database, table, now)
             running.summary = f"{lost.kind} by transaction {lost.xid}"
         return lost
     finally:
         await abandoned.remove(base, state)
 
 
-async def _follow(copy: Cluster, reader: Reader, backup: Stored, database: str, table: str) -> Lost:
+async def _follow(
+    copy: Cluster, reader: Reader, backup: Stored, database: str, table: str, now: _State
+) -> Lost:
     """Follow the table from file to file through the WAL; the last time that it lost its rows."""
-    now = await _state(copy, database, table)
-    if now is None:
-        raise NotGood(
-            f"{database} has no table {table} at the end of {backup.label}",
-            hint="another backup: --backup LABEL; another database: --database NAME",
-        )
     lost: Lost | None = None
     async with contextlib.aclosing(reader.records(backup.end_lsn)) as records:
         async for record in records:
