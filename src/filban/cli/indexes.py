@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from filban import config, pg
+from filban.cli import maintain
 from filban.cli.check import FailOn
 from filban.cli.common import (
     ConfigOption,
@@ -36,11 +38,30 @@ filban indexes service=news
 filban indexes postgresql://app@db1,db2,db3/news --table public.articles
 
 filban indexes service=news --on service=news-replica --json
+
+filban indexes maintain service=news
 """
+_SHOW = "show"
+
+
+class _Indexes(TyperGroup):
+    """`filban indexes DSN` is `filban indexes show DSN`: what it was before it had commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in {*self.commands, "--help", "-h"}:
+            args = [_SHOW, *args]
+        return super().parse_args(ctx, args)
 
 
 def register(app: typer.Typer) -> None:
-    app.command("indexes", epilog=EPILOG)(indexes)
+    group = typer.Typer(
+        cls=_Indexes,
+        help="What each index is worth (show, the default), and upkeep that is done (maintain).",
+        no_args_is_help=False,
+    )
+    group.command(_SHOW, epilog=EPILOG)(indexes)
+    maintain.register(group)
+    app.add_typer(group, name="indexes")
 
 
 def indexes(

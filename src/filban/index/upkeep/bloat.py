@@ -54,18 +54,31 @@ def _aligned(value: float) -> int:
     return math.ceil(value / _ALIGNMENT) * _ALIGNMENT
 
 
-def findings(spaces: Iterable[IndexSpace], limits: IndexBloatThresholds) -> Iterator[Finding]:
-    """bloat.index, one an index."""
+def bloated(
+    spaces: Iterable[IndexSpace], limits: IndexBloatThresholds
+) -> Iterator[tuple[IndexSpace, int]]:
+    """Those that waste enough to be rebuilt, each with the bytes that a fresh build takes."""
     for space in spaces:
         needed = needed_bytes(space)
         if needed is None:
             continue
         wasted = space.size_bytes - needed
-        percent = 100.0 * wasted / space.size_bytes if space.size_bytes else 0.0
-        if wasted < limits.smallest() or percent < limits.index_bloat_minimum_percent:
-            continue
-        much = wasted >= limits.index_bloat_warning_wasted_bytes
-        yield _finding(space, needed, percent, Severity.warning if much else Severity.info)
+        if wasted >= limits.smallest() and _percent(space, needed) >= (
+            limits.index_bloat_minimum_percent
+        ):
+            yield space, needed
+
+
+def _percent(space: IndexSpace, needed: int) -> float:
+    return 100.0 * (space.size_bytes - needed) / space.size_bytes if space.size_bytes else 0.0
+
+
+def findings(spaces: Iterable[IndexSpace], limits: IndexBloatThresholds) -> Iterator[Finding]:
+    """bloat.index, one an index."""
+    for space, needed in bloated(spaces, limits):
+        much = space.size_bytes - needed >= limits.index_bloat_warning_wasted_bytes
+        severity = Severity.warning if much else Severity.info
+        yield _finding(space, needed, _percent(space, needed), severity)
 
 
 def _finding(space: IndexSpace, needed: int, percent: float, severity: Severity) -> Finding:

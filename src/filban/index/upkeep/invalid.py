@@ -19,6 +19,11 @@ def invalid(indexes: Iterable[Index]) -> list[Index]:
     return [i for i in indexes if not (i.is_valid and i.is_live) and not i.busy]
 
 
+def to_drop(index: Index) -> bool:
+    """Whether it is of no more use: half dropped, or the spare copy of a failed rebuild."""
+    return not index.is_live or (_transient(index) and not index.has_constraint)
+
+
 def findings(
     found: Iterable[Index], completions: Mapping[int, tuple[str, ...]]
 ) -> Iterator[Finding]:
@@ -65,7 +70,7 @@ def _why(index: Index) -> str:
 def _fix(index: Index, completion: tuple[str, ...]) -> Fix:
     if index.is_partitioned:
         return _complete(index, completion)
-    if not index.is_live or (_transient(index) and not index.has_constraint):
+    if to_drop(index):
         return drop(index, None)
     if index.is_exclusion:
         return Fix(
