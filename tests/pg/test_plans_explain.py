@@ -165,6 +165,20 @@ async def test_statistics_that_are_there_already(db: Database) -> None:
     assert await _why(db, sql) == ""
 
 
+async def test_a_cast_to_text_hides_a_number_and_not_a_text(db: Database) -> None:
+    """EXPLAIN prints both alike; the index on a number is never advised for its text."""
+    await db.execute("CREATE TABLE t (a int, b varchar) WITH (autovacuum_enabled = off)")
+    await db.execute("INSERT INTO t SELECT i, i FROM generate_series(1, 50000) i; ANALYZE t")
+    sql = "SELECT * FROM t WHERE {}::text = '5'"
+    (number,) = judge(*await explain(sql.format("a"), db.dsn, analyze=True))
+    assert number.code == "plan.hidden_column"
+    assert "a cast to text around a" in number.title
+    (text,) = judge(*await explain(sql.format("b"), db.dsn, analyze=True))
+    assert text.code == "plan.seq_scan_filter"
+    assert text.fix is not None
+    assert text.fix.sql == "CREATE INDEX CONCURRENTLY ON public.t (b);"
+
+
 async def _why(db: Database, sql: str) -> str:
     """The misestimate's cause. What a session did reaches the counters when it has ended."""
     async with asyncio.timeout(30):

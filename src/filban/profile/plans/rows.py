@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One table. rows: live ones as the server counts them; modified: since the last ANALYZE."""
+    """One table. rows: live ones as the server counts them; modified: since the last ANALYZE;
+    texts: columns that hold texts."""
 
     schema: str
     name: str
     analysed: bool
     rows: int
     modified: int
+    texts: list[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,4 +180,4 @@ def _facts(table: TableRow, statistics: list[StatisticsRow]) -> TableFacts:
         for s in statistics
         if (s.schema, s.name) == (table.schema, table.name) and _CORRELATION.intersection(s.kinds)
     )
-    return TableFacts(table.analysed, table.rows, table.modified, mine)
+    return TableFacts(table.analysed, table.rows, table.modified, mine, frozenset(table.texts))

@@ -6,6 +6,7 @@ Not a rule by itself: `scans` asks it once it is known that rows are read to be 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from filban.finding import Finding, Fix, Quantity
 from filban.profile.plans.expressions import Term, collated, quote, terms
@@ -13,21 +14,33 @@ from filban.profile.plans.model import Node, Plan
 from filban.profile.plans.rules.common import Known, quoted_table, severity, subject
 
 # text over varchar and name is only a relabelling: the index serves the column as it is.
-_RELABELLED = ("text", "varchar", "bpchar", "oid")
+_TEXTS = ("text", "varchar", "bpchar")
+_RELABELLED = (*_TEXTS, "oid")
 _LIKE = ("~~", "~~*", "~", "~*")
 
 
+def conditions(node: Node, known: Known, *properties: str) -> tuple[Term, ...]:
+    """The terms of these properties, with only those casts that keep an index on the column from
+    being used: where its type is not known, text over it is taken for a relabelling."""
+    facts = known.table(node)
+    texts = None if facts is None else facts.texts
+
+    def hiding(term: Term, kind: str) -> bool:
+        if kind in _TEXTS and texts is not None:
+            return term.bare not in texts
+        return kind not in _RELABELLED
+
+    parts = (term for name in properties for term in terms(node.text_of(name)))
+    return tuple(replace(t, casts=tuple(k for k in t.casts if hiding(t, k))) for t in parts)
+
+
 def key(parts: tuple[Term, ...]) -> list[str]:
-    """Columns for an index: those compared for equality first, then one compared by a range."""
-    usable = [t for t in parts if t.indexable and not hides(t) and not t.collations]
+    """Columns for an index, of `conditions`: those compared for equality first, then one compared
+    by a range."""
+    usable = [t for t in parts if t.indexable and not t.casts and not t.collations]
     equal = [t.bare for t in usable if t.equality]
     ranged = [t.bare for t in usable if not t.equality and t.bare not in equal]
     return list(dict.fromkeys([*equal, *ranged[:1]]))
-
-
-def hides(term: Term) -> bool:
-    """Whether a cast of the column keeps a plain index from being used."""
-    return any(kind not in _RELABELLED for kind in term.casts)
 
 
 def candidate(node: Node, columns: list[str]) -> Fix:
@@ -48,7 +61,7 @@ def obstacle(
     plan: Plan, node: Node, known: Known, removed: float, evidence: Mapping[str, Quantity]
 ) -> Finding | None:
     """What keeps an index on a column of the filter from being used; None if nothing does."""
-    parts = terms(node.text_of("Filter"))
+    parts = conditions(node, known, "Filter")
     told = collated(known.sql)
     for term in parts:
         collation = (term.collations or (told.get(term.bare, ""),))[0]
@@ -57,7 +70,7 @@ def obstacle(
     if key(parts):
         return None
     for term in parts:
-        if (not term.bare and term.functions) or hides(term):
+        if (not term.bare and term.functions) or (term.bare and term.casts):
             return _hidden(plan, node, term, removed, evidence)
         if term.operator == "~~" and term.bare and _prefix(term.pattern):
             return _pattern(plan, node, term, evidence)

@@ -21,12 +21,14 @@ class TableFacts:
     """rows: live rows as the server counts them; modified: since the last ANALYZE.
 
     statistics: names of the extended statistics that tell how columns belong together, with those.
+    texts: columns that hold texts; None: not known.
     """
 
     analysed: bool
     rows: int
     modified: int
     statistics: tuple[tuple[str, frozenset[str]], ...] = ()
+    texts: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

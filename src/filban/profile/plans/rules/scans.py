@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from filban.finding import Finding, Fix, Quantity
-from filban.profile.plans.expressions import terms
 from filban.profile.plans.model import Node, Plan
-from filban.profile.plans.rules.columns import candidate, key, obstacle, without_key
+from filban.profile.plans.rules.columns import candidate, conditions, key, obstacle, without_key
 from filban.profile.plans.rules.common import (
     Known,
     matters,
@@ -53,7 +52,7 @@ def find(plan: Plan, known: Known) -> Iterator[Finding]:
         if node.kind == "Seq Scan":
             yield from _seq_scan(plan, node, known, *_removed(node))
         elif node.kind in ("Index Scan", "Index Only Scan", "Bitmap Heap Scan"):
-            yield from _index_scan(plan, node)
+            yield from _index_scan(plan, node, known)
         if node.kind == "Bitmap Heap Scan":
             yield from _lossy(plan, node)
         if node.kind == "Index Only Scan":
@@ -87,7 +86,7 @@ def _seq_scan(
     if found is not None:
         yield found
         return
-    usable = key(terms(node.text_of("Filter")))
+    usable = key(conditions(node, known, "Filter"))
     kept = node.total_rows if plan.analyzed else node.plan_rows or 0.0
     yield Finding(
         code="plan.seq_scan_filter",
@@ -112,14 +111,15 @@ def _evidence(plan: Plan, node: Node, removed: float) -> dict[str, Quantity]:
     return rows | times(plan, node)
 
 
-def _index_scan(plan: Plan, node: Node) -> Iterator[Finding]:
+def _index_scan(plan: Plan, node: Node, known: Known) -> Iterator[Finding]:
     removed, ratio = _removed(node)
     if walks_for_limit(plan, node):
         return  # plan.limit_index says it
     if removed < LIMITS.removed_rows or ratio < LIMITS.removed_ratio:
         return
-    filtered = terms(node.text_of("Filter"))
-    wanted = key((*terms(node.text_of("Index Cond") or node.text_of("Recheck Cond")), *filtered))
+    filtered = conditions(node, known, "Filter")
+    found = "Index Cond" if "Index Cond" in node.properties else "Recheck Cond"
+    wanted = key((*conditions(node, known, found), *filtered))
     yield Finding(
         code="plan.index_filter",
         severity=severity(plan, node.exclusive_ms),
