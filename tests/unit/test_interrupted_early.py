@@ -1,4 +1,4 @@
-"""Ctrl-C before a command has begun its work: a sentence and 3, as later."""
+"""Ends before a command has begun its work: a sentence, and 3 for Ctrl-C, 2 for no time at all."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def test_interrupted_while_it_loads(command, monkeypatch, capsys):
     captured = capsys.readouterr()
     assert captured.err == "filban: interrupted\n"
     assert json.loads(captured.out)["error"]["exit_code"] == 3
+
+
+def test_watching_for_no_time(capsys):
+    assert run(["waits", "host=127.0.0.1", "--for", "0"]) == 2
+    assert "no time at all" in capsys.readouterr().err

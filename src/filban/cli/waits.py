@@ -107,6 +107,8 @@ def waits(
             raise UsageError("--at, --since and --until belong to --replay FILE", hint="add it")
         where = target(dsn, dsn_option, config.load(config_file))
         seconds, pause = seconds_of(interval, "--for"), max(0.1, seconds_of(every, "--every"))
+        if not seconds:
+            raise UsageError(f"--for {interval!r} is no time at all", hint="as in 30s, 5min or 1h")
         kept = timedelta(seconds=seconds_of(keep, "--keep"))
         subject, found = run_async(lambda: _watch(where, seconds, pause, record, kept))
     watched = feature.watched(subject, found, moment)
