@@ -14,6 +14,7 @@ import pytest
 
 from conftest import Database
 from filban.errors import NotSupported, ServerError
+from filban.index.apply.guard import Bounds
 from filban.index.maintain import Limits, Plan, planned, run
 from filban.index.maintain.plan import KINDS, Kind
 from filban.index.upkeep.thresholds import IndexBloatThresholds
@@ -135,6 +136,15 @@ async def test_statistics_where_columns_depend_on_each_other(db: Database):
     assert [d.failure for d in done] == ["", ""]
     assert await db.fetchval("SELECT count(*) FROM pg_stats_ext WHERE n_distinct IS NOT NULL") == 1
     assert (await plan(db.dsn, "statistics", "analyze")).steps == ()
+
+
+async def test_no_room_is_said_and_nothing_is_begun(db: Database):
+    await bloat(db)
+    found = await plan(db.dsn, "reindex")
+    limits = Limits(bounds=Bounds(room_bytes=1024))
+    [done] = await run(parse(db.dsn), found.steps, limits, tell=lambda _: None, show=lambda _: None)
+    assert "--room" in done.failure
+    assert (await plan(db.dsn, "reindex")).steps == found.steps
 
 
 async def test_only_one_at_a_time_and_only_on_a_primary(db: Database, primary_standby):

@@ -23,15 +23,19 @@ def print_plan(console: Console, plan: Plan, where: str) -> None:
     for left in plan.left:
         console.print(Text(f"  not done: {clean(left)}", style="yellow"), soft_wrap=True)
     if plan.steps:
-        seconds = sum(step.forecast_seconds for step in plan.steps)
-        room = max(step.room_bytes for step in plan.steps)
-        console.print(
-            f"{count(len(plan.steps), 'step')}, about {duration(seconds)} beside waiting for "
-            f"others; the largest writes up to {size(room)}",
-            soft_wrap=True,
-        )
+        console.print(_total(plan.steps), soft_wrap=True)
     else:
         console.print("nothing to do", style="green")
+
+
+def _total(steps: Sequence[Step]) -> str:
+    """Where nothing is known of a table's size yet, there is no forecast."""
+    words = count(len(steps), "step")
+    if seconds := sum(step.forecast_seconds for step in steps):
+        words += f", about {duration(seconds)} beside waiting for others"
+    if room := max(step.room_bytes for step in steps):
+        words += f"; the largest writes up to {size(room)}"
+    return words
 
 
 def _words(step: Step) -> str:

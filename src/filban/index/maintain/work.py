@@ -203,9 +203,7 @@ class _Work:
             raise
 
     async def _run(self, step: Step) -> None:
-        while reason := await self._guard.trouble():
-            self._tell(f"waiting: {reason}")
-            await asyncio.sleep(_CLOCK_SECONDS)
+        await self._calm()
         running = asyncio.create_task(self._works.connection.execute(step.sql))
         try:
             trouble = await self._look_on(running, step)
@@ -217,6 +215,18 @@ class _Work:
             raise ServerError(trouble, hint="run it again when that is over")
         with statement_errors(f"running {step.sql}"):
             await running
+
+    async def _calm(self) -> None:
+        """Until disk and standbys allow a start. Raises ServerError when patience is over."""
+        started = time.monotonic()
+        said = ""
+        while reason := await self._guard.trouble():
+            if time.monotonic() - started > self._limits.bounds.patience_seconds:
+                raise ServerError(f"not begun: {reason}", hint="run it again when that is over")
+            if reason != said:
+                self._tell(f"waiting: {reason}")
+                said = reason
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _look_on(self, running: asyncio.Task[str], step: Step) -> str | None:
         """Until it ends (None), or until something speaks against it (what)."""
