@@ -70,9 +70,9 @@ async def find_drop(
 ) -> Lost:
     """The last time that `table` (schema.name) lost all its rows by DROP or TRUNCATE.
 
-    Looks from the newest backup that has the table on (or from `label`'s), going back a backup at
-    a time. Needs room for one more copy of the cluster. Raises NotGood if no backup has the table,
-    or nothing in the WAL drops or empties it.
+    Looks from the newest backup on (or from `label`'s), going back a backup at a time. Needs room
+    for one more copy of the cluster. Raises NotGood if no backup has the table, or nothing in the
+    WAL drops or empties it.
     """
     told = progress or Silent()
     labels = [label] if label else [b.label for b in reversed(await shelf.backups())]
@@ -81,15 +81,16 @@ async def find_drop(
         if lost is not None:
             return lost
     raise NotGood(
-        f"{database} has no table {table} at the end of {' or '.join(labels) or 'any backup'}",
-        hint="another backup: --backup LABEL; another database: --database NAME",
+        f"{table} of {database} is in no backup, or nothing in the WAL drops or truncates it "
+        f"(looked from {', '.join(labels) or 'no backup'} on)",
+        hint="another database: --database NAME; rows deleted one by one: restore to a time (--to)",
     )
 
 
 async def _from(
     shelf: Shelf, label: str, table: str, database: str, timeline: int | None, told: Progress
 ) -> Lost | None:
-    """From one backup on; None if it does not have the table."""
+    """From one backup on; None if it does not have the table, or nothing drops or empties it."""
     found = await look(shelf, IMMEDIATE, timeline=timeline, label=label)
     base, state = abandoned.begin()
     try:
@@ -104,7 +105,7 @@ async def _from(
         reader = Reader(shelf, found.archive, line, found.binaries)
         with step(told, "commits that remove its file") as running:
             lost = await _follow(copy, reader, found.plan.backup, database, table, now)
-            running.summary = f"{lost.kind} by transaction {lost.xid}"
+            running.summary = f"{lost.kind} by transaction {lost.xid}" if lost else "none"
         return lost
     finally:
         await abandoned.remove(base, state)
@@ -112,7 +113,7 @@ async def _from(
 
 async def _follow(
     copy: Cluster, reader: Reader, backup: Stored, database: str, table: str, now: _State
-) -> Lost:
+) -> Lost | None:
     """Follow the table from file to file through the WAL; the last time that it lost its rows."""
     lost: Lost | None = None
     async with contextlib.aclosing(reader.records(backup.end_lsn)) as records:
@@ -127,11 +128,6 @@ async def _follow(
             if after is None:
                 break
             now = after
-    if lost is None:
-        raise NotGood(
-            f"nothing in the WAL since {backup.label} drops or truncates {table}",
-            hint="rows that were deleted one by one: restore to a time instead (--to)",
-        )
     return lost
 
 
