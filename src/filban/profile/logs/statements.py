@@ -262,14 +262,16 @@ class Statements:
         identity = self.registry.identities[row["number"]]
         kept = self._kept.get(row["number"], _Kept())
         slowest = sorted(kept.heap, key=lambda entry: (-entry[0], -entry[1]))
+        # To the log's microseconds first: in which order they were added up does not show then.
+        total_ms = round(row["ms"], 3)
         return Statement(
             fingerprint=identity.fingerprint,
             query_id=kept.query_id,
             query=identity.query,
             calls=row["calls"],
             timed_calls=row["timed"],
-            total_ms=round(row["ms"], 3),
-            mean_ms=round(row["ms"] / row["timed"], 3) if row["timed"] else None,
+            total_ms=total_ms,
+            mean_ms=round(total_ms / row["timed"], 3) if row["timed"] else None,
             min_ms=row["least"],
             max_ms=row["most"],
             p50_ms=row["p50"],
@@ -293,7 +295,7 @@ def percentiles(classes: pl.DataFrame, share: float) -> pl.DataFrame:
     return (
         timed.filter(reached >= wanted)
         .group_by("number", maintain_order=True)
-        .agg((pl.col("ms") / pl.col("timed")).first().round(3).alias("value"))
+        .agg((pl.col("ms").round(3) / pl.col("timed")).first().round(3).alias("value"))
     )
 
 
