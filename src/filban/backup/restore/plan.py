@@ -24,9 +24,8 @@ RATE_MIN_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How fast a machine restores. The defaults were measured on two cores (a compressed base
-    backup of 3 GB unpacked, pgbench's WAL replayed) and are only for repositories without a drill.
-    """
+    """How fast a machine restores. The defaults are filban's own guess for two cores, and only for
+    repositories without a drill."""
 
     unpack_bytes_per_second: float = 400e6
     replay_bytes_per_second: float = 150e6

@@ -32,7 +32,7 @@ LOCK_WAIT_MS = 250
 # Writers that never pause need patience: with a pause in between, ten seconds in all.
 LOCK_TRIES = 20
 _PAUSE_SECONDS = 0.25
-# What one table may cost in "sample" mode: at 200 MB/s of hashing (measured: text of rows, one
+# What one table may cost in "sample" mode: at 200 MB/s of hashing (our estimate for one
 # core) a third of a second, so that a quick drill of a hundred tables stays within its 30 s.
 SAMPLE_BYTES = 64 << 20
 _LOCK_NOT_AVAILABLE = "55P03"
