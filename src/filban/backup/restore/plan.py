@@ -90,7 +90,9 @@ def choose_timeline(
     if chosen is None or chosen not in known or line is None:
         raise UsageError(
             f"the repository has no timeline {chosen}" if chosen else "the repository is empty",
-            hint="there are: " + ", ".join(map(str, known)) if known else "filban backup now",
+            hint="there are: " + ", ".join(map(str, known))
+            if known
+            else "a base backup and the WAL since it have to be there",
         )
     left = {b.timeline for b in line.ancestors}
     split = [a for a in coverage.abandoned(archive) if a.timeline in left]

@@ -75,7 +75,10 @@ async def look(
     """
     backups = await shelf.backups()
     if not backups:
-        raise UsageError(f"there is no finished backup in {shelf.name}", hint="filban backup now")
+        raise UsageError(
+            f"there is no finished backup in {shelf.name}",
+            hint=f"take one: pg_basebackup -Ft -X none -D {shelf.name}/base/LABEL",
+        )
     if label is not None and label not in {b.label for b in backups}:
         known = ", ".join(b.label for b in backups)
         raise UsageError(f"there is no backup {label} in {shelf.name}", hint=f"there are: {known}")
