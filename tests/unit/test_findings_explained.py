@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,13 @@ def test_a_threshold_belongs_to_one_class():
     classes = {check.thresholds for check in CHECKS}
     names = [field.name for one in classes for field in dataclasses.fields(one)]
     assert sorted(names) == sorted(threshold_names())
+
+
+def test_the_docs_are_whole():
+    """A page for each code of any command, no page without one, no dead link."""
+    script = DOCS.parents[1] / "scripts" / "check_docs.py"
+    checked = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def test_a_check_has_a_name_of_its_own():

@@ -20,6 +20,7 @@ from filban.profile.statements import by_statement, names, take
 from filban.profile.statements.collect import ready
 from filban.units import duration
 
+CODES = ("index.applied", "index.disappoints")
 PERCENT = 100
 
 

@@ -12,6 +12,13 @@ from filban.index.advice import Candidate, IndexSpec, Refused, Remedy, Workload
 from filban.index.apply import concurrently
 from filban.units import size
 
+CODES = (
+    "index.advised",
+    "index.candidate",
+    "index.not_proven",
+    "index.why_not",
+    "statement.remedy",
+)
 _LOCK = "SHARE UPDATE EXCLUSIVE"
 _NOT_IN_TRANSACTION = "Not inside a transaction; `filban apply PLAN` does it with care."
 LONGEST_SHOWN = 160

@@ -13,6 +13,8 @@ from filban.finding import Finding, Fix, Quantity, Report, Severity
 from filban.flows.drill.equality import Mode
 from filban.units import duration
 
+CODES = ("drill.failed",)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
