@@ -11,7 +11,6 @@ import pytest
 from shelves import FileShelf, World, world
 
 from conftest import elsewhere
-from filban.backup.lsn import parse_lsn
 from filban.backup.plain import PlainShelf
 from filban.backup.restore.targets import RecoveryTarget, from_options
 from filban.backup.verify.check import verify
@@ -19,6 +18,7 @@ from filban.cluster import Cluster, free_port, run_program
 from filban.errors import ClusterBusy, NotGood, UsageError
 from filban.flows.restore import look, restore
 from filban.pg import Limits, connection, parse
+from filban.pg.lsn import parse_lsn
 
 
 class Marked:

@@ -12,8 +12,9 @@ import asyncpg
 import pytest
 
 from filban.errors import ConnectError, NoServer, PoolClosed, UsageError
+from filban.pg.lsn import parse_lsn
 from filban.pool.routing.router import connect
-from filban.pool.routing.tokens import Standing, Token, parse_lsn
+from filban.pool.routing.tokens import Standing, Token
 from routed import (
     LONGEST_STORM_SECONDS,
     PATIENT,

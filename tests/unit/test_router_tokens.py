@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filban.errors import UsageError
+from filban.pg.lsn import format_lsn, parse_lsn
 from filban.pool.routing.tokens import (
     LONG_HEADER_BYTES,
     SHORT_HEADER_BYTES,
@@ -17,10 +18,8 @@ from filban.pool.routing.tokens import (
     Standing,
     Token,
     end_of_record,
-    format_lsn,
     newest,
     parse_history,
-    parse_lsn,
     standing,
 )
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filban.backup.lsn import format_lsn, parse_lsn
 from filban.backup.timeline import history, segment
 from filban.backup.timeline.coverage import Archive, abandoned, holes, reach, windows
 from filban.backup.timeline.history import Branch, History
 from filban.backup.timeline.segment import Place
+from filban.pg.lsn import format_lsn, parse_lsn
 
 SIZE = 1 << 24
 sizes = st.integers(20, 30).map(lambda bits: 1 << bits)

@@ -19,7 +19,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from filban.backup.lsn import parse_lsn
 from filban.backup.shelf import Stored
 from filban.backup.timeline import segment
 from filban.backup.verify import manifest
@@ -29,6 +28,7 @@ from filban.backup.verify.stored import SUFFIXES, Directory, Source, codec_of, i
 from filban.cluster.owner import owner_of
 from filban.cluster.places import file_errors
 from filban.errors import NotGood, UsageError
+from filban.pg.lsn import parse_lsn
 
 MANIFEST = "backup_manifest"
 DRILLS = "drills.jsonl"

@@ -16,6 +16,7 @@ from filban.cli.common import (
     DsnOption,
     JsonOption,
     err,
+    exit_code,
     out,
     run_async,
     standard_output,
@@ -208,5 +209,4 @@ def _end(report: Report, as_json: bool) -> int:
             write_json(report)
         else:
             print_applied(out, report)
-    worst = report.worst()
-    return 1 if worst is not None and worst >= Severity.warning else 0
+    return exit_code(report, Severity.warning)

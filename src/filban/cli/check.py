@@ -15,13 +15,14 @@ from filban.cli.common import (
     DsnOption,
     JsonOption,
     err,
+    exit_code,
     out,
     run_async,
     standard_output,
     target,
     write_json,
 )
-from filban.finding import Ignore, Report, Severity
+from filban.finding import Ignore
 from filban.render import terminal
 
 
@@ -100,9 +101,4 @@ def check(
         html.write(report, html_file)
         err.print(f"wrote {html_file}", soft_wrap=True)
     limit = settings.check.fail_on if fail_on is None else config.fail_on(fail_on.value)
-    return _exit_code(report, limit)
-
-
-def _exit_code(report: Report, limit: Severity | None) -> int:
-    worst = report.worst()
-    return 1 if worst is not None and limit is not None and worst >= limit else 0
+    return exit_code(report, limit)

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from filban import config, pg
 from filban.errors import DiskFull, FilbanError, Interrupted, UsageError
+from filban.finding import Report, Severity
 from filban.render.json import dumps
 from filban.render.terminal import clean
 
@@ -119,6 +120,12 @@ def fail(error: FilbanError, *, as_json: bool = False) -> int:
             }
         )
     return error.exit_code
+
+
+def exit_code(report: Report, limit: Severity | None) -> int:
+    """1 for a finding at or above `limit`; None never ends with 1."""
+    worst = report.worst()
+    return 1 if worst is not None and limit is not None and worst >= limit else 0
 
 
 def write_json(document: Any) -> None:

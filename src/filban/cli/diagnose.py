@@ -15,6 +15,7 @@ from filban.cli.common import (
     DsnOption,
     JsonOption,
     err,
+    exit_code,
     out,
     run_async,
     standard_output,
@@ -22,7 +23,6 @@ from filban.cli.common import (
     write_json,
 )
 from filban.cli.times import seconds_of
-from filban.finding import Report
 from filban.units import duration
 
 EPILOG = """[bold]Examples[/bold]
@@ -82,9 +82,4 @@ def diagnose(
     if html_file is not None:
         html.write(report, html_file)
         err.print(f"wrote {html_file}", soft_wrap=True)
-    return _exit_code(report, fail_on)
-
-
-def _exit_code(report: Report, fail_on: FailOn) -> int:
-    worst, limit = report.worst(), config.fail_on(fail_on.value)
-    return 1 if worst is not None and limit is not None and worst >= limit else 0
+    return exit_code(report, config.fail_on(fail_on.value))

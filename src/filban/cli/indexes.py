@@ -19,6 +19,7 @@ from filban.cli.common import (
     DsnOption,
     JsonOption,
     err,
+    exit_code,
     out,
     run_async,
     standard_output,
@@ -132,8 +133,7 @@ def indexes(
     if html_file is not None:
         html.write(whole, html_file)
         err.print(f"wrote {html_file}", soft_wrap=True)
-    worst, limit = whole.worst(), config.fail_on(fail_on.value)
-    return 1 if worst is not None and limit is not None and worst >= limit else 0
+    return exit_code(whole, config.fail_on(fail_on.value))
 
 
 async def _survey(everywhere: list[pg.Target], limits: UsageThresholds) -> Survey:

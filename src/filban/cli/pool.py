@@ -14,6 +14,7 @@ from filban.cli.common import (
     DsnOption,
     JsonOption,
     err,
+    exit_code,
     out,
     run_async,
     target,
@@ -209,8 +210,7 @@ def advise(
         write_json(report)
     else:
         terminal.print_report(out, report, facts=facts)
-    worst = report.worst()
-    return 1 if worst is not None and worst >= Severity.warning else 0
+    return exit_code(report, Severity.warning)
 
 
 def _say(line: str) -> None:

@@ -17,6 +17,7 @@ from filban.cli.common import (
     DsnOption,
     JsonOption,
     err,
+    exit_code,
     out,
     run_async,
     standard_output,
@@ -152,8 +153,7 @@ def queries(
 
         queries_html.write(result, html_file, top=top)
         err.print(f"wrote {html_file}", soft_wrap=True)
-    worst, limit = result.report().worst(), config.fail_on(fail_on.value)
-    return 1 if worst is not None and limit is not None and worst >= limit else 0
+    return exit_code(result.report(), config.fail_on(fail_on.value))
 
 
 async def _run(

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from filban.backup.lsn import format_lsn
 from filban.backup.shelf import Stored
 from filban.backup.timeline.coverage import Archive, Window
 from filban.backup.timeline.history import described
+from filban.pg.lsn import format_lsn
 from filban.render.terminal import clean
 
 _WIDTH = 48

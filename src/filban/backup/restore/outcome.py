@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from filban.backup.lsn import parse_lsn
 from filban.backup.restore.targets import RecoveryTarget
 from filban.errors import NotGood
+from filban.pg.lsn import parse_lsn
 
 _STOPPED = re.compile(r"LOG:\s+recovery stopping (before|after|at) (.*)")
 _REDO_DONE = re.compile(r"redo done at ([0-9A-F]+/[0-9A-F]+)")

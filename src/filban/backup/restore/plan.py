@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from filban.backup.lsn import format_lsn
 from filban.backup.restore.targets import RecoveryTarget
 from filban.backup.shelf import Stored
 from filban.backup.timeline import coverage, history
 from filban.backup.timeline.coverage import Archive, Window
 from filban.backup.timeline.history import History
 from filban.errors import NotGood, UsageError
+from filban.pg.lsn import format_lsn
 
 # A drill that has read or replayed less than this has measured the start of a server, not a rate.
 RATE_MIN_BYTES = 256 << 20

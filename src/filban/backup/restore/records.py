@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filban.backup.lsn import format_lsn, parse_lsn
 from filban.backup.timeline.segment import Place
 from filban.cluster.binaries import Binaries
 from filban.cluster.run import CompletedRun, failure, run_program
+from filban.pg.lsn import format_lsn, parse_lsn
 
 # Puts the named segment, decompressed, at the path.
 Fetch = Callable[[str, Path], Awaitable[None]]

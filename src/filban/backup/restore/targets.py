@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from filban.backup.lsn import format_lsn, parse_lsn
 from filban.errors import UsageError
+from filban.pg.lsn import format_lsn, parse_lsn
 
 Kind = Literal["latest", "immediate", "time", "lsn", "xid", "name"]
 

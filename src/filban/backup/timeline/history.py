@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from filban.backup.lsn import format_lsn, parse_lsn
+from filban.pg.lsn import format_lsn, parse_lsn
 
 _LINE = re.compile(r"^\s*(\d+)\s+([0-9A-Fa-f]+/[0-9A-Fa-f]+)(?:\s+(.*))?$")
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from filban.backup.apart import Told, apart, ignored
-from filban.backup.lsn import format_lsn
 from filban.backup.shelf import Shelf, Stored
 from filban.backup.timeline import coverage
 from filban.backup.timeline import read as wal
@@ -22,6 +21,7 @@ from filban.backup.verify.stored import Source
 from filban.cluster.binaries import find_binaries
 from filban.errors import BinariesNotFound, UsageError
 from filban.finding import Quantity
+from filban.pg.lsn import format_lsn
 
 MANIFEST = b"backup_manifest"
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from filban.backup.lsn import parse_lsn
+from filban.pg.lsn import parse_lsn
 
 VERSIONS = (1, 2)
 _FILE_LINE = b'{ "'

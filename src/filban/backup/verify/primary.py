@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from filban.backup.lsn import parse_lsn
 from filban.backup.verify.check import Verified
 from filban.backup.verify.faults import Fault
 from filban.pg import Target, session
 from filban.pg.driver_errors import statement_errors
+from filban.pg.lsn import parse_lsn
 
 _WHERE = (
     "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from filban.backup.lsn import format_lsn, parse_lsn
 from filban.backup.restore.reading import scratch
 from filban.backup.shelf import Shelf
 from filban.backup.timeline.coverage import Archive
@@ -17,6 +16,7 @@ from filban.backup.timeline.segment import Place
 from filban.backup.verify.faults import Fault
 from filban.cluster import run_program
 from filban.cluster.binaries import Binaries
+from filban.pg.lsn import format_lsn, parse_lsn
 
 # Segments on our disk at a time, and one more: the last record may go on there.
 SEGMENTS_AT_A_TIME = 8

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from filban.backup.lsn import format_lsn
 from filban.backup.shelf import Stored
 from filban.backup.timeline.coverage import Window
 from filban.backup.verify.check import Verified
 from filban.finding import Finding, Fix, Quantity, Report, Severity, in_order
+from filban.pg.lsn import format_lsn
 from filban.units import duration
 
 SECONDS_A_DAY = 86_400.0

@@ -7,8 +7,8 @@ from typing import Any
 
 from filban.finding import Finding, Fix, Quantity, Severity
 from filban.flows.prove import Built, Compared, Dropped, Proof, WriteCost
-from filban.flows.prove.execute import nodes
 from filban.index.advice import Candidate, IndexSpec, Refused, Remedy, Workload
+from filban.index.advice.planning import nodes
 from filban.index.apply import concurrently
 from filban.units import size
 

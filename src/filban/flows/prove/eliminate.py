@@ -7,7 +7,6 @@ which its statements take as long. What is left has paid in executions.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from filban.flows.prove.rows import (
 )
 from filban.flows.prove.writes import write_cost
 from filban.index.advice import Statement
+from filban.index.advice.planning import printed_name
 from filban.pg.driver_errors import statement_errors
 from filban.units import size
 
@@ -106,7 +106,7 @@ class Trial:
         """Whether a statement that uses no member loses an index that the plan takes away."""
         if not self.drops:
             return False
-        bare = {_bare(name) for name in self.drops}
+        bare = {printed_name(name) for name in self.drops}
         return any([used(await self.runner.plan(text)) & bare for text in statement.examples])
 
     async def _compare(
@@ -160,7 +160,7 @@ class Trial:
     def _missed(self, found: Compared) -> set[str]:
         """The existing indexes that it used before and that the plan takes away: they stay."""
         names = used(found.before.plan)
-        return {name for name in self.drops if _bare(name) in names}
+        return {name for name in self.drops if printed_name(name) in names}
 
     async def _not_paying(self, uses: dict[str, frozenset[str]]) -> bool:
         """Drop the first member, the least useful first, without which nothing becomes slower."""
@@ -270,9 +270,3 @@ class Trial:
 def _unused(kept: Iterable[str], uses: Mapping[str, frozenset[str]]) -> list[str]:
     """Members that no statement's plan has."""
     return [name for name in kept if not any(name in names for names in uses.values())]
-
-
-def _bare(qualified: str) -> str:
-    """The name of an index as plans have it."""
-    quoted = re.search(r'"((?:[^"]|"")*)"$', qualified)
-    return quoted[1].replace('""', '"') if quoted else qualified.rpartition(".")[2]

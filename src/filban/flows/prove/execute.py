@@ -7,9 +7,9 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any
 
 from filban.flows.prove.rows import Built, Execution, Plan
+from filban.index.advice.planning import nodes
 from filban.pg import Session
 from filban.pg.driver_errors import statement_errors
 
@@ -116,13 +116,6 @@ class Runner:
             ticks = int(fields[13]) + int(fields[14])  # cutime, cstime: proc(5)
             return 1000 * ticks / os.sysconf("SC_CLK_TCK")
         return None
-
-
-def nodes(plan: Plan) -> Iterable[dict[str, Any]]:
-    """Every node of a plan."""
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from nodes(child)
 
 
 def launched(plan: Plan) -> bool:

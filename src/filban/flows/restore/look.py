@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from filban.backup.apart import apart
-from filban.backup.lsn import format_lsn
 from filban.backup.restore import plan as planning
 from filban.backup.restore.plan import Plan, Rates
 from filban.backup.restore.reading import Reader
@@ -18,6 +17,7 @@ from filban.backup.timeline import read as wal
 from filban.backup.timeline.coverage import Archive
 from filban.cluster.binaries import Binaries, find_binaries
 from filban.errors import NotGood, UsageError
+from filban.pg.lsn import format_lsn
 
 # What a look may read to count what will be lost: pg_waldump reads some 150 MB a second, so that it
 # answers within half a minute.

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filban.backup.lsn import format_lsn
 from filban.backup.restore import lay, recover
 from filban.backup.restore.outcome import Outcome
 from filban.backup.shelf import Shelf
@@ -23,6 +22,7 @@ from filban.cluster.places import file_errors
 from filban.errors import ClusterBusy
 from filban.flows.progress import Progress, Silent, step
 from filban.flows.restore.look import Look, assert_reachable
+from filban.pg.lsn import format_lsn
 
 log = logging.getLogger("filban.restore")
 

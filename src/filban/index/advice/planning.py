@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import asyncpg
@@ -23,6 +24,19 @@ _OPTIONS = "VERBOSE, FORMAT JSON"
 _PREPARED = "filban_generic"
 # What a statement of the workload may answer instead of a plan; a lost connection is another thing.
 REFUSALS = (StatementFailed, RightsMissing, NotSupported)
+
+
+def nodes(plan: Plan) -> Iterator[Plan]:
+    """Every node of a plan, the top one first."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def printed_name(qualified: str) -> str:
+    """An index's name, quoted and with its schema, as plans have it."""
+    quoted = re.search(r'"((?:[^"]|"")*)"$', qualified)
+    return quoted[1].replace('""', '"') if quoted else qualified.rpartition(".")[2]
 
 
 class Planner:

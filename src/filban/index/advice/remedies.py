@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from filban.index.advice.access import Access
 from filban.index.advice.catalog import Catalog
 from filban.index.advice.conditions import Condition
-from filban.index.advice.planning import Plan
+from filban.index.advice.planning import Plan, nodes
 from filban.index.advice.rows import Remedy, Statement
 from filban.index.advice.spelling import TIMES, better
 from filban.index.advice.worth import LEAST_VISIBLE
@@ -26,7 +26,7 @@ _NOT_PLAIN = re.compile(r"\W")
 
 def of_plan(statement: Statement, plan: Plan, work_mem_bytes: float) -> Iterator[Remedy]:
     """work_mem, where the planner itself expects a sort or a hash to spill."""
-    worst = max((_memory(node) for node in _nodes(plan)), default=0.0)
+    worst = max((_memory(node) for node in nodes(plan)), default=0.0)
     if worst > work_mem_bytes:
         megabytes = int(worst * 1.2 / 2**20) + 1
         yield Remedy(
@@ -37,12 +37,6 @@ def of_plan(statement: Statement, plan: Plan, work_mem_bytes: float) -> Iterator
             f"{work_mem_bytes / 2**20:.0f} MB: the rest goes through temporary files",
             {"needed_bytes": worst, "work_mem_bytes": work_mem_bytes},
         )
-
-
-def _nodes(node: Plan) -> Iterator[Plan]:
-    yield node
-    for child in node.get("Plans", ()):
-        yield from _nodes(child)
 
 
 def _memory(node: Plan) -> float:
@@ -65,7 +59,7 @@ def returned(statement: Statement, plan: Plan, accesses: Collection[Access]) -> 
     one = len(accesses) == 1 and statement.kind == "read"
     if statement.rows is None or not statement.calls or not one:
         return None
-    if any(node["Node Type"] in ("Limit", "Aggregate", "Unique") for node in _nodes(plan)):
+    if any(node["Node Type"] in ("Limit", "Aggregate", "Unique") for node in nodes(plan)):
         return None
     return statement.rows / statement.calls
 

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
 
 from filban.errors import NotSupported
 from filban.index.advice import IndexSpec, Statement
-from filban.index.advice.planning import Plan, Planner, planner
+from filban.index.advice.planning import Plan, Planner, nodes, planner, printed_name
 from filban.index.choice.rows import Cost, Specs
 from filban.pg import Session
 from filban.pg.driver_errors import statement_errors
@@ -101,7 +101,7 @@ class Built:
                     " WHERE indexrelid = ANY ($1::pg_catalog.text[]::pg_catalog.regclass[])",
                     hidden,
                 )
-                names = {_bare(name): spec for spec, name in self._names.items()}
+                names = {printed_name(name): spec for spec, name in self._names.items()}
                 return await mean_cost(self._plans, statement, names)
             finally:
                 await transaction.rollback()
@@ -135,19 +135,7 @@ async def mean_cost(plans: Planner, statement: Statement, names: Mapping[str, In
 
 
 def _cost(plan: Plan, names: Mapping[str, IndexSpec]) -> Cost:
-    said = {str(node["Index Name"]) for node in _nodes(plan) if "Index Name" in node}
+    said = {str(node["Index Name"]) for node in nodes(plan) if "Index Name" in node}
     # HypoPG's names are <oid>method_table_columns
     keys = {s[: s.index(">") + 1] if s.startswith("<") and ">" in s else s for s in said}
     return Cost(float(plan["Total Cost"]), frozenset(names[k] for k in keys if k in names))
-
-
-def _nodes(plan: Plan) -> Iterator[dict[str, Any]]:
-    yield plan
-    for below in plan.get("Plans", ()):
-        yield from _nodes(below)
-
-
-def _bare(name: str) -> str:
-    """ "schema.name" as it was quoted -> the name as a plan prints it."""
-    last = name.rpartition(".")[2] if not name.endswith('"') else name[name.rindex('."') + 1 :]
-    return last[1:-1].replace('""', '"') if last.startswith('"') else last

@@ -17,9 +17,10 @@ from typing import Any
 import asyncpg
 
 from filban.errors import CommitUnknown
+from filban.pg.lsn import parse_lsn
 from filban.pool.routing.failures import DRIVER_ERRORS, is_lost
 from filban.pool.routing.rows import Position
-from filban.pool.routing.tokens import UNKNOWN_LSN, Token, end_of_record, parse_lsn
+from filban.pool.routing.tokens import UNKNOWN_LSN, Token, end_of_record
 
 # NAMEDATALEN - 1 is 63; what we append takes 33 of a timeline, an LSN and an id of 40 bits each.
 LONGEST_NAME = 30

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from filban.errors import UsageError
+from filban.pg.lsn import parse_lsn
 
 # XLogPageHeaderData and XLogLongPageHeaderData, aligned to 8 bytes (access/xlog_internal.h).
 SHORT_HEADER_BYTES = 24
@@ -26,16 +27,6 @@ LONG_HEADER_BYTES = 40
 UNKNOWN_LSN = 2**64 - 1
 _SIGNATURE_BYTES = 16  # 128 bits of HMAC-SHA256: a truncation that RFC 2104 allows
 _SHORTEST_KEY = 16
-
-
-def parse_lsn(text: str) -> int:
-    """The byte position of PostgreSQL's `X/Y`. Raises ValueError."""
-    high, _, low = text.partition("/")
-    return (int(high, 16) << 32) | int(low, 16)
-
-
-def format_lsn(lsn: int) -> str:
-    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
 
 
 def end_of_record(insert_lsn: int, block_bytes: int, segment_bytes: int) -> int:
@@ -182,9 +173,7 @@ __all__ = [
     "Standing",
     "Token",
     "end_of_record",
-    "format_lsn",
     "newest",
     "parse_history",
-    "parse_lsn",
     "standing",
 ]
